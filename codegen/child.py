@@ -1,0 +1,165 @@
+"""Other people's code runs in a child process: with a time limit, a memory limit, and no way to print into our output.
+
+The parent asks with one JSON object a line and reads JSON objects back: any number of `{"progress": ...}`,
+then one `{"result": ...}` or `{"error": ..., "kind": ...}`. JSON and not pickle, because what comes back
+comes from code we don't trust.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any
+
+MEMORY_LIMIT_BYTES = 12 << 30
+_KILL_WAIT_SECONDS = 5
+
+
+class ChildFailed(Exception):
+    """The child could not answer; `str()` is the reason as a clause: `ran longer than 60 s`."""
+
+    def __init__(self, reason: str, *, died: bool) -> None:
+        super().__init__(reason)
+        self.died = died  # it is gone: what it held in memory must be loaded again
+
+
+class Child:
+    """One process of `codegen.worker`, in the given role, that answers questions until closed."""
+
+    def __init__(
+        self, role: str, *, env: Mapping[str, str], memory_bytes: int = MEMORY_LIMIT_BYTES
+    ) -> None:
+        ask_read, ask_write = os.pipe()
+        answer_read, answer_write = os.pipe()
+        self._ask = os.fdopen(ask_write, "wb")
+        self._answer = os.fdopen(answer_read, "rb", buffering=0)
+        # Whatever the child prints goes here: kept for its last line, which says why it died.
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed in close()
+        command = [
+            sys.executable,
+            "-m",
+            "codegen.worker",
+            role,
+            str(ask_read),
+            str(answer_write),
+            str(memory_bytes),
+        ]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=subprocess.STDOUT,
+                pass_fds=(ask_read, answer_write),
+                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **env},
+                start_new_session=True,  # so that whatever it starts ends with it
+            )
+        finally:
+            os.close(ask_read)
+            os.close(answer_write)
+        self._buffer = b""
+        self._memory_bytes = memory_bytes
+
+    def ask(
+        self,
+        question: dict[str, Any],
+        *,
+        seconds: float,
+        on_progress: Callable[[Any], None] | None = None,
+    ) -> Any:
+        """The answer to one question.
+
+        Raises ChildFailed when the child reports an error, dies, or is silent for `seconds` (progress
+        counts as a sign of life); a child that ran out of time is killed.
+        """
+        try:
+            self._ask.write(json.dumps(question).encode() + b"\n")
+            self._ask.flush()
+        except BrokenPipeError:
+            raise self._dead() from None
+        deadline = time.monotonic() + seconds
+        while True:
+            line = self._line(deadline, seconds)
+            try:
+                answer = json.loads(line)
+            except ValueError:
+                self.close()
+                raise ChildFailed("wrote into the channel it answers on", died=True) from None
+            if "progress" in answer:
+                deadline = time.monotonic() + seconds
+                if on_progress:
+                    on_progress(answer["progress"])
+            elif "error" in answer:
+                raise ChildFailed(str(answer["error"]), died=False)
+            else:
+                return answer["result"]
+
+    def _line(self, deadline: float, seconds: float) -> bytes:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._answer, selectors.EVENT_READ)
+            while b"\n" not in self._buffer:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    self.close()
+                    raise ChildFailed(f"ran longer than {seconds:g} s", died=True)
+                chunk = self._answer.read(1 << 16)
+                if not chunk:
+                    raise self._dead()
+                self._buffer += chunk
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line
+
+    def _dead(self) -> ChildFailed:
+        try:
+            status = self._process.wait(_KILL_WAIT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.close()
+            return ChildFailed("closed the channel it answers on", died=True)
+        said = self._last_line()
+        self.close()
+        if status < 0:
+            name = signal.Signals(-status).name
+            memory = (
+                f" (memory limit {self._memory_bytes >> 30} GiB)"
+                if name in {"SIGKILL", "SIGABRT"}
+                else ""
+            )
+            how = f"was ended by {name}{memory}"
+        else:
+            how = f"ended the process with exit status {status}"
+        return ChildFailed(f"{how}: {said}" if said else how, died=True)
+
+    def _last_line(self) -> str:
+        size = self._output.seek(0, os.SEEK_END)
+        self._output.seek(max(0, size - 4096))
+        lines = self._output.read().decode(errors="replace").split("\n")
+        return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
+
+    def close(self) -> None:
+        """Ends the child and all it started. Safe to call twice."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._answer.close()
+        self._output.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._ask.close()
+
+    def __enter__(self) -> Child:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

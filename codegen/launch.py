@@ -1,0 +1,233 @@
+"""Records what a model launches, with fake tensors: no GPU, no memory. Child processes only.
+
+Under PyTorch's FakeTensorMode a wrapper runs as it would in production, at production sizes; Triton's
+`Autotuner.run` is replaced by one that notes its arguments. Replaying a note with a config goes through
+Triton's own heuristics, binding and specialisation, so what is compiled is what would be launched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from triton.runtime.autotuner import Autotuner
+from triton.runtime.autotuner import Config as TritonConfig
+from triton.runtime.jit import JITFunction
+
+from codegen import build
+from codegen.gpu import GpuSpec
+from codegen.inputs import from_wire, to_wire
+from codegen.load import (
+    guess_inputs,
+    import_file,
+    make_input,
+    model_class,
+    parameters,
+    problem_function,
+    spec_of,
+)
+from codegen.outcome import BadInput
+from codegen.pretend import PretendCuda, pretend_gpu
+
+MODEL = "ModelNew"
+_BASE_ADDRESS = 1 << 20  # of every fake tensor: aligned as PyTorch's allocator aligns
+_MAX_LAUNCHES = 4  # distinct launches of one kernel that are compiled
+
+
+@dataclass
+class Recorded:
+    """One autotuned kernel and the distinct calls the model made to it."""
+
+    tuner: Autotuner
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
+    seen: set[str] = field(default_factory=set)
+
+
+class Recorder:
+    """Answers the parent's questions about one file on one GPU: `load`, `launches`, `compile`."""
+
+    def __init__(self, progress: Callable[[Any], None]) -> None:
+        self._progress = progress
+        self._fake = FakeTensorMode(allow_non_fake_inputs=True)
+        self._sites: list[Recorded] = []
+        # Triton asks a tensor for its address to specialise on its alignment; fake ones have none.
+        FakeTensor.data_ptr = (
+            lambda tensor: _BASE_ADDRESS + tensor.storage_offset() * tensor.element_size()
+        )
+
+    def handle(self, question: dict[str, Any]) -> Any:
+        operations: dict[str, Callable[..., Any]] = {
+            "load": self._load,
+            "launches": self._launches,
+            "compile": self._compile,
+        }
+        return operations[question.pop("op")](**question)
+
+    def _load(self, path: str, gpu: dict[str, Any]) -> dict[str, Any]:
+        """Imports the file; answers the names of forward's parameters."""
+        self._gpu = GpuSpec(**gpu)
+        pretend_gpu(self._gpu)
+        with self._present():
+            self._module = import_file(path)
+        self._model = model_class(self._module, MODEL)
+        return {"parameters": [parameter.name for parameter in parameters(self._model)]}
+
+    def _launches(self, path: str, problem: str | None, inputs: list[Any] | None) -> dict[str, Any]:
+        """Calls the model once; answers its inputs and, for each autotuned kernel launched, what is known of it."""
+        with self._present(), self._fake, recording(self._record):
+            specs, init = self._inputs(problem, inputs)
+            model = self._construct(init)
+            model(*(make_input(spec, "cuda") for spec in specs))
+        return {"inputs": to_wire(specs), "sites": [_site_to_wire(site) for site in self._sites]}
+
+    def _inputs(self, problem: str | None, inputs: list[Any] | None) -> tuple[Any, list[Any]]:
+        init: list[Any] = []
+        given = from_wire(inputs) if inputs is not None else None
+        if problem is not None:
+            module = import_file(problem)
+            init = list(problem_function(module, "get_init_inputs")())
+            given = given or tuple(map(spec_of, problem_function(module, "get_inputs")()))
+        return given if given is not None else guess_inputs(self._model), init
+
+    def _construct(self, init: list[Any]) -> torch.nn.Module:
+        try:
+            with torch.device("cuda"):
+                return self._model(*init).eval()
+        except TypeError as error:
+            if init or "argument" not in str(error):
+                raise
+            raise BadInput(
+                f"{MODEL}() can't be made without arguments ({error}): give them with --problem"
+            ) from None
+
+    @contextlib.contextmanager
+    def _present(self) -> Iterator[None]:
+        with PretendCuda("cuda", poison=False), torch.no_grad():
+            yield
+
+    def _record(self, tuner: Autotuner, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        site = next((site for site in self._sites if site.tuner is tuner), None)
+        if site is None:
+            site = Recorded(tuner)
+            self._sites.append(site)
+        call = _describe(args) + _describe(
+            tuple(v for k, v in sorted(kwargs.items()) if k not in {"grid", "warmup"})
+        )
+        if call not in site.seen and len(site.calls) < _MAX_LAUNCHES:
+            site.seen.add(call)
+            site.calls.append((args, kwargs))
+
+    def _compile(self, path: str, jobs: list[dict[str, int]], limit: int) -> None:
+        """Compiles each job (site, config, warps, stages) in a process of its own; results come as progress."""
+
+        def run(job: dict[str, int]) -> dict[str, Any]:
+            site = self._sites[job["site"]]
+            config = _with_knobs(site.tuner.configs[job["config"]], job["warps"], job["stages"])
+            results = [_replay(site.tuner, config, args, kwargs) for args, kwargs in site.calls]
+            # What binds is the hungriest of the launches; they share one row.
+            return max(results, key=lambda result: (result["shared_bytes"], result["registers"]))
+
+        with self._present(), self._fake:
+            for index, result in build.in_forks(jobs, run, path=path, seconds=limit):
+                self._progress({"job": index, **result})
+
+
+@contextlib.contextmanager
+def recording(note: Callable[[Autotuner, tuple[Any, ...], dict[str, Any]], None]) -> Iterator[None]:
+    """Within it no kernel is launched: autotuned ones are noted, plain ones skipped."""
+    tuned, plain = Autotuner.run, JITFunction.run
+    Autotuner.run = lambda self, *args, **kwargs: note(self, args, kwargs)
+    JITFunction.run = lambda self, *args, **kwargs: None
+    try:
+        yield
+    finally:
+        Autotuner.run, JITFunction.run = tuned, plain
+
+
+def _replay(
+    tuner: Autotuner, config: TritonConfig, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    """What Autotuner.run does once it has chosen `config`, short of the launch."""
+    kwargs = {name: value for name, value in kwargs.items() if name != "warmup"}
+    grid = kwargs.pop("grid")
+    if config.pre_hook is not None:
+        config.pre_hook(
+            {**dict(zip(tuner.arg_names, args, strict=False)), **kwargs, **config.all_kwargs()}
+        )
+    launched: dict[str, Any] = {}
+
+    def compile_only(
+        self: JITFunction, *call: Any, grid: Any, warmup: bool, **options: Any
+    ) -> None:
+        bound = inspect.signature(self.fn).bind(
+            *call, **{k: v for k, v in options.items() if k in self.arg_names}
+        )
+        bound.apply_defaults()
+        launched["grid"] = grid(bound.arguments) if callable(grid) else grid
+        launched["kernel"] = run(self, *call, grid=grid, warmup=True, **options)
+
+    run, JITFunction.run = JITFunction.run, compile_only
+    try:
+        tuner.fn.run(*args, grid=grid, warmup=False, **kwargs, **config.all_kwargs())
+    finally:
+        JITFunction.run = run
+    blocks = math.prod(int(side) for side in launched["grid"])
+    return {"grid": blocks, **build.resources(launched["kernel"])}
+
+
+def _with_knobs(config: TritonConfig, warps: int, stages: int) -> TritonConfig:
+    return TritonConfig(
+        dict(config.kwargs),
+        num_warps=warps,
+        num_stages=stages,
+        num_ctas=config.num_ctas,
+        maxnreg=config.maxnreg,
+        pre_hook=config.pre_hook,
+    )
+
+
+def _describe(values: tuple[Any, ...]) -> str:
+    return ", ".join(
+        (
+            f"{value.dtype}{list(value.shape)}{value.stride()}"
+            if isinstance(value, torch.Tensor)
+            else repr(value)[:80]
+        )
+        for value in values
+    )
+
+
+def _site_to_wire(site: Recorded) -> dict[str, Any]:
+    function = site.tuner.base_fn
+    return {
+        "kernel": function.__name__,
+        "line": function.__code__.co_firstlineno,
+        "path": function.__code__.co_filename,
+        "configs": [_config_to_wire(config) for config in site.tuner.configs],
+    }
+
+
+def _config_to_wire(config: TritonConfig) -> dict[str, Any]:
+    extra = {
+        "num_ctas": config.num_ctas if config.num_ctas != 1 else None,
+        "maxnreg": config.maxnreg,
+    }
+    extra["pre_hook"] = getattr(config.pre_hook, "__name__", None)
+    return {
+        "meta": [[name, *_value_to_wire(value)] for name, value in config.kwargs.items()],
+        "warps": config.num_warps,
+        "stages": config.num_stages,
+        "extra": [[name, str(value)] for name, value in extra.items() if value is not None],
+    }
+
+
+def _value_to_wire(value: Any) -> tuple[Any, bool]:
+    """A meta-parameter's value, and whether that is the value itself or only its text."""
+    plain = value is None or type(value) in (int, float, bool, str)
+    return (value, True) if plain else (repr(value), False)

@@ -1,0 +1,135 @@
+"""Which configs to add around the ones that are there, within the stage's rules, and in which order.
+
+Nothing is timed here: the score below is a stated guess that ranks neighbours by what the compiler and the
+occupancy calculator say of them. Whether one is faster is for a GPU to tell.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from codegen.config import Config
+from codegen.gpu import GpuSpec
+from codegen.occupancy import Occupancy, waves
+from codegen.outcome import Resources
+from codegen.profile import HIDING_WARPS
+from codegen.stage import StageRules
+
+# How much each factor counts, by what bounds the kernel: (warps, pipeline depth).
+_WEIGHTS = {
+    "too few warps": (1 / 2, 1 / 4),
+    "latency": (1 / 2, 1 / 2),
+    "memory": (1 / 4, 1 / 2),
+}
+_WEIGHTS_OTHERWISE = (1 / 4, 1 / 4)
+_FRESH = 0.8  # what each repetition leaves of a candidate's score when the list is chosen
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A config that compiles and launches on the target."""
+
+    config: Config
+    resources: Resources
+    occupancy: Occupancy
+    grid: int  # blocks
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A config that differs from the original at `origin` (an index) in num_warps, num_stages or both."""
+
+    origin: int
+    config: Config
+    moves: tuple[int, int]  # which way (warps, stages) move: -1, 0 or 1
+
+
+def neighbours(
+    originals: Sequence[tuple[int, Fitted]], rules: StageRules, taken: Iterable[Config]
+) -> list[Neighbour]:
+    """Every config the rules allow around the originals (index, fitted), without those already `taken`.
+
+    num_stages moves by at most `rules.max_stage_step`; num_warps takes any allowed value, but only where
+    occupancy suggests it: fewer than 16 warps resident on an SM. Blocks and all else stay. An original whose
+    knobs are no plain numbers has no neighbours.
+    """
+    seen = {_key(config) for config in taken}
+    found: list[Neighbour] = []
+    for index, original in originals:
+        warps, stages = original.config.warps, original.config.stages
+        if warps is None or stages is None:
+            continue
+        few_warps = original.occupancy.warps_per_sm < HIDING_WARPS
+        for new_stages in rules.num_stages:
+            if abs(new_stages - stages) > rules.max_stage_step:
+                continue
+            for new_warps in rules.num_warps if few_warps else (warps,):
+                config = original.config.with_knobs(new_warps, new_stages)
+                if _key(config) not in seen:
+                    seen.add(_key(config))
+                    moves = (_sign(new_warps - warps), _sign(new_stages - stages))
+                    found.append(Neighbour(index, config, moves))
+    return found
+
+
+def _sign(difference: int) -> int:
+    return (difference > 0) - (difference < 0)
+
+
+def _key(config: Config) -> tuple[object, ...]:
+    return (config.meta, config.warps, config.stages, config.extra)
+
+
+def score(fitted: Fitted, gpu: GpuSpec, bound: str | None) -> float:
+    """How promising a config looks, in (0, 1]: hiding × depth × tail × spilling. Higher is better.
+
+    - hiding: resident warps over the 16 that hide latency, at most 1;
+    - depth: 1 - 1/num_stages, the share of tiles that are under way while one is used;
+    - tail: waves over waves rounded up, the share of the GPU's slots that the last wave fills too;
+    - spilling: registers over registers plus spilled words, a reason to doubt and not to drop.
+
+    The exponents of hiding and depth depend on what the profile says bounds the kernel (`_WEIGHTS`).
+    """
+    hiding = min(1.0, fitted.occupancy.warps_per_sm / HIDING_WARPS)
+    depth = 1 - 1 / max(1.5, fitted.config.stages or 1)
+    full = waves(fitted.grid, gpu, fitted.occupancy.blocks_per_sm) or 1.0
+    tail = full / math.ceil(full)
+    spilling = fitted.resources.registers / (
+        fitted.resources.registers + fitted.resources.spill_bytes / 4
+    )
+    of_hiding, of_depth = _WEIGHTS.get(bound or "", _WEIGHTS_OTHERWISE)
+    return float(hiding**of_hiding * depth**of_depth * tail * spilling)
+
+
+def choose(
+    kept: Sequence[Fitted],
+    candidates: Sequence[tuple[Neighbour, Fitted]],
+    gpu: GpuSpec,
+    bound: str | None,
+    limit: int,
+) -> list[tuple[Neighbour, Fitted]]:
+    """The neighbours to add, best first, until the list is `limit` long.
+
+    A score is a guess, so the list should not bet on one: each neighbour already taken of the same original,
+    and each that moves the knobs the same way, takes a fifth off a candidate's score. A candidate with the
+    machine code of a config already in the list is the same kernel and is left out.
+    """
+    binaries = {fitted.resources.binary for fitted in kept}
+    chosen: list[tuple[Neighbour, Fitted]] = []
+    left = list(candidates)
+    while left and len(kept) + len(chosen) < limit:
+        left = [pair for pair in left if pair[1].resources.binary not in binaries]
+        if not left:
+            break
+        best = max(
+            left, key=lambda pair: score(pair[1], gpu, bound) * _FRESH ** _repeats(pair[0], chosen)
+        )
+        binaries.add(best[1].resources.binary)
+        chosen.append(best)
+    return chosen
+
+
+def _repeats(neighbour: Neighbour, chosen: Sequence[tuple[Neighbour, Fitted]]) -> int:
+    return sum((n.origin == neighbour.origin) + (n.moves == neighbour.moves) for n, _ in chosen)

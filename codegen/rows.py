@@ -1,0 +1,139 @@
+"""The steps that make up a site's rows: build the originals, judge them, add neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from codegen.config import Config, Value
+from codegen.gpu import GpuSpec
+from codegen.occupancy import Occupancy, occupancy
+from codegen.outcome import Rejected
+from codegen.propose import Fitted, choose, neighbours, score
+from codegen.report import Row
+from codegen.stage import StageRules
+from codegen.toolchain import Built
+from codegen.verify import Checked
+
+Meta = tuple[tuple[str, Value], ...]
+
+
+def originals(
+    gpu: GpuSpec, configs: Sequence[Config], built: Sequence[Built | Rejected]
+) -> list[Row]:
+    """The configs as they stand in the file, with what they need; those that can't launch are dropped."""
+    rows: list[Row] = []
+    first_with: dict[str, int] = {}
+    for index, (config, result) in enumerate(zip(configs, built, strict=True)):
+        if isinstance(result, Rejected):
+            rows.append(
+                Row(config, "original", "dropped", f"does not compile: {result.reason}", "compile")
+            )
+            continue
+        fits = occupancy_of(gpu, result)
+        twin = first_with.setdefault(result.resources.binary, index)
+        reason = "original" if twin == index else f"original; the same machine code as #{twin}"
+        row = Row(config, "original", "kept", reason, None, result.resources, fits, result.grid)
+        if fits.reason:
+            row = replace(
+                row, status="dropped", reason=f"cannot launch: {fits.reason}", dropped_at="launch"
+            )
+        rows.append(row)
+    return rows
+
+
+def occupancy_of(gpu: GpuSpec, built: Built) -> Occupancy:
+    needs = built.resources
+    return occupancy(
+        gpu, num_warps=needs.num_warps, registers=needs.registers, shared_bytes=needs.shared_bytes
+    )
+
+
+def judged(
+    rows: Sequence[Row], metas: Sequence[Meta], checked: Mapping[Meta, Checked]
+) -> list[Row]:
+    """The originals with what verification found of their blocks; those found wrong are dropped."""
+    return [_judged(row, checked[meta]) for row, meta in zip(rows, metas, strict=True)]
+
+
+def _judged(row: Row, result: Checked) -> Row:
+    if not isinstance(result, Rejected):
+        return replace(row, accuracy=result)
+    reason = f"{row.reason}; and {result.reason}" if row.status == "dropped" else result.reason
+    return replace(
+        row, status="dropped", reason=reason, dropped_at="verify", accuracy=result.accuracy
+    )
+
+
+def trimmed(rows: Sequence[Row], gpu: GpuSpec, bound: str | None, limit: int) -> list[Row]:
+    """The rows with only the `limit` best-scored originals kept."""
+    scores = {
+        index: score(fitted(row), gpu, bound)
+        for index, row in enumerate(rows)
+        if row.status == "kept"
+    }
+    best = sorted(scores, key=lambda index: (-scores[index], index))[:limit]
+
+    def trim(index: int, row: Row) -> Row:
+        if index not in scores or index in best:
+            return row
+        reason = f"beyond --max-configs {limit}: score {scores[index]:.2f}, below the {limit} kept"
+        return replace(row, status="dropped", reason=reason, dropped_at="limit")
+
+    return [trim(index, row) for index, row in enumerate(rows)]
+
+
+def added(
+    rows: Sequence[Row],
+    gpu: GpuSpec,
+    bound: str | None,
+    stage: StageRules,
+    limit: int,
+    compile_all: Callable[[Sequence[tuple[int, Config]]], list[Built | Rejected]],
+) -> list[Row]:
+    """The neighbours to add: right blocks with other knobs that compile and launch, best score first.
+
+    `compile_all` takes (index of the original, config) pairs. An original that only does not fit is right
+    with other knobs too: fewer stages may fit.
+    """
+    right = [
+        (i, fitted(row))
+        for i, row in enumerate(rows)
+        if row.resources and row.dropped_at in (None, "launch")
+    ]
+    candidates = neighbours(right, stage, (row.config for row in rows))
+    results = compile_all([(neighbour.origin, neighbour.config) for neighbour in candidates])
+    launchable = [
+        (neighbour, Fitted(neighbour.config, result.resources, fits, result.grid))
+        for neighbour, result in zip(candidates, results, strict=True)
+        if isinstance(result, Built) and (fits := occupancy_of(gpu, result)).reason is None
+    ]
+    kept = [fitted(row) for row in rows if row.status == "kept"]
+    return [
+        Row(
+            one.config,
+            "neighbour",
+            "added",
+            f"#{neighbour.origin} with {_change(rows[neighbour.origin].config, one.config)}; "
+            f"score {score(one, gpu, bound):.2f}",
+            None,
+            one.resources,
+            one.occupancy,
+            one.grid,
+            rows[neighbour.origin].accuracy,
+        )
+        for neighbour, one in choose(kept, launchable, gpu, bound, limit)
+    ]
+
+
+def fitted(row: Row) -> Fitted:
+    """What the score is computed from. Only for rows that compiled."""
+    assert row.resources is not None and row.occupancy is not None and row.grid is not None
+    return Fitted(row.config, row.resources, row.occupancy, row.grid)
+
+
+def _change(old: Config, new: Config) -> str:
+    knobs = (("warps", old.warps, new.warps), ("stages", old.stages, new.stages))
+    return ", ".join(
+        f"{name} {before} → {after}" for name, before, after in knobs if before != after
+    )

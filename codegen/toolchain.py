@@ -1,0 +1,172 @@
+"""The parent's side of the compiling child: what a file launches, and what each config needs on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from codegen.child import Child, ChildFailed
+from codegen.config import Config, Source
+from codegen.gpu import GpuSpec
+from codegen.inputs import InputSpec, from_wire, to_wire
+from codegen.outcome import BadInput, Rejected, Resources
+
+IMPORT_SECONDS = 60
+LAUNCH_SECONDS = 60
+COMPILE_SECONDS = 120
+
+Progress = Callable[[str, int, int], None]  # step, done, total
+
+
+@dataclass(frozen=True)
+class UserFile:
+    """A file to work on: what to call it in messages, and where the child finds it."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class LiveSite:
+    """An autotuned kernel that the model launched."""
+
+    index: int  # what the child knows it by
+    kernel: str
+    path: str
+    line: int  # of its first decorator
+    configs: tuple[Config, ...]  # as Triton sees them: every knob a number
+
+
+@dataclass(frozen=True)
+class Launches:
+    """What one call of the model launched, and what it was called with."""
+
+    inputs: tuple[InputSpec, ...]
+    sites: tuple[LiveSite, ...]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One config to compile: an entry of a live list, with the given knobs."""
+
+    site: int
+    config: int
+    num_warps: int
+    num_stages: int
+
+
+@dataclass(frozen=True)
+class Built:
+    """A config that compiles: what it needs, and how many blocks its launch has."""
+
+    resources: Resources
+    grid: int
+
+
+class Compiler:
+    """A child process that holds one imported file and answers for one GPU.
+
+    Every method raises BadInput, naming the file and the reason, when the file's own code fails.
+    """
+
+    def __init__(self, source: UserFile, gpu: GpuSpec) -> None:
+        self._source = source
+        self._child = Child("compile", env={"CUDA_VISIBLE_DEVICES": "", "TRITON_INTERPRET": "0"})
+        try:
+            self._ask("importing it", IMPORT_SECONDS, op="load", gpu=asdict(gpu))
+        except BaseException:
+            self._child.close()
+            raise
+
+    def launches(self, problem: Path | None, inputs: Sequence[InputSpec] | None) -> Launches:
+        """Calls `ModelNew` once on fake tensors. Raises BadInput when it raises, or launches no tuned kernel."""
+        answer = self._ask(
+            "calling ModelNew",
+            LAUNCH_SECONDS,
+            op="launches",
+            problem=str(problem) if problem else None,
+            inputs=to_wire(inputs) if inputs is not None else None,
+        )
+        sites = tuple(_live_site(index, site) for index, site in enumerate(answer["sites"]))
+        return Launches(from_wire(answer["inputs"]), sites)
+
+    def compile(
+        self, jobs: Sequence[Job], on_done: Callable[[int], None] | None = None
+    ) -> list[Built | Rejected]:
+        """Compiles every job, in parallel; a job that fails is a Rejected, in its place."""
+        results: dict[int, Built | Rejected] = {}
+
+        def take(answer: dict[str, Any]) -> None:
+            results[answer.pop("job")] = _built(answer)
+            if on_done:
+                on_done(len(results))
+
+        wire = [
+            {
+                "site": job.site,
+                "config": job.config,
+                "warps": job.num_warps,
+                "stages": job.num_stages,
+            }
+            for job in jobs
+        ]
+        if wire:
+            self._ask(
+                "compiling",
+                2 * COMPILE_SECONDS,
+                take,
+                op="compile",
+                jobs=wire,
+                limit=COMPILE_SECONDS,
+            )
+        return [results[index] for index in range(len(jobs))]
+
+    def _ask(
+        self,
+        doing: str,
+        seconds: float,
+        on_progress: Callable[[Any], None] | None = None,
+        **question: Any,
+    ) -> Any:
+        try:
+            return self._child.ask(
+                {**question, "path": str(self._source.path)},
+                seconds=seconds,
+                on_progress=on_progress,
+            )
+        except ChildFailed as failure:
+            raise BadInput(f"{self._source.name}: {doing} failed: {failure}") from None
+
+    def __enter__(self) -> Compiler:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._child.close()
+
+
+def _live_site(index: int, site: dict[str, Any]) -> LiveSite:
+    return LiveSite(
+        index, site["kernel"], site["path"], site["line"], tuple(map(_live_config, site["configs"]))
+    )
+
+
+def _live_config(config: dict[str, Any]) -> Config:
+    meta = tuple((name, value if plain else Source(value)) for name, value, plain in config["meta"])
+    extra = tuple((name, text) for name, text in config["extra"])
+    return Config(meta, config["warps"], config["stages"], extra)
+
+
+def _built(answer: dict[str, Any]) -> Built | Rejected:
+    if "rejected" in answer:
+        return Rejected("compile", answer["rejected"])
+    return Built(
+        Resources(**{name: answer[name] for name in Resources.__annotations__}), answer["grid"]
+    )

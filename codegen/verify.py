@@ -1,0 +1,258 @@
+"""Every config against the reference, or without one against each other: in the interpreter, on small inputs."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from codegen.child import Child, ChildFailed
+from codegen.gpu import GpuSpec
+from codegen.inputs import (
+    InputSpec,
+    describe,
+    elements,
+    shrink_all,
+    small_sizes,
+    to_wire,
+)
+from codegen.outcome import Accuracy, BadInput, Refused, Rejected
+from codegen.toolchain import IMPORT_SECONDS, LiveSite, UserFile
+
+RUN_SECONDS = 120  # one config on small inputs
+_SEED = 0
+
+Checked = Accuracy | Rejected | None  # None: it ran, and there was nothing to compare it with
+
+
+@dataclass(frozen=True)
+class Against:
+    """What a result is compared with: a problem file's Model, an expression in forward's names, or neither."""
+
+    problem: Path | None = None
+    reference: str | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.problem or self.reference)
+
+    def __str__(self) -> str:
+        if self.problem:
+            return f"float64 Model of {self.problem.name}"
+        return f"float64 {self.reference}" if self.reference else "the other configs"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One config of one kernel; the file's other kernels run with their first."""
+
+    site: LiveSite
+    config: int
+
+
+def verify(
+    source: UserFile,
+    gpu: GpuSpec,
+    trials: Sequence[Trial],
+    inputs: Sequence[InputSpec],
+    sides: Sequence[int],
+    against: Against,
+    on_done: Callable[[int], None] | None = None,
+) -> list[Checked]:
+    """Runs every trial on inputs made small and says, in its place, how far its result is off.
+
+    `inputs` are the production ones and `sides` the tile sides among the configs. Ragged sizes decide, unless
+    no config at all is right on them: then the kernel asks for whole tiles (or for the sizes as given, if those
+    can be interpreted), and these decide; `Accuracy.inputs` says which did.
+
+    Raises BadInput when the wrapper refuses all of these, when the reference fails, or when every config is
+    wrong; Refused when configs disagree and none is in the majority.
+    """
+    failure: BadInput | Refused | None = None
+    with _Bench(source, gpu, against) as bench:
+        for specs, sizes in _small_inputs(inputs, sides):
+            try:
+                bench.prepare(specs, sizes)
+                results = bench.run_all(trials, on_done)
+            except (BadInput, Refused) as error:
+                failure = failure or error
+                continue
+            if any(not isinstance(result, Rejected) for result in results):
+                return results
+            failure = failure or _all_wrong(
+                source, [result for result in results if isinstance(result, Rejected)]
+            )
+    assert failure is not None, "there is always one set of small inputs"
+    raise failure
+
+
+def _small_inputs(
+    inputs: Sequence[InputSpec], sides: Sequence[int]
+) -> Iterator[tuple[tuple[InputSpec, ...], dict[int, int]]]:
+    ragged = small_sizes(inputs, sides)
+    whole = small_sizes(inputs, sides, ragged=False)
+    tried: list[tuple[InputSpec, ...]] = []
+    for sizes in (ragged, whole, {}):
+        specs = shrink_all(inputs, sizes)
+        if specs not in tried and (sizes or elements(specs) <= 2 * elements(tried[0])):
+            tried.append(specs)
+            yield specs, sizes
+
+
+def _all_wrong(source: UserFile, results: list[Rejected]) -> BadInput:
+    reasons = {result.reason for result in results}
+    why = results[0].reason if len(reasons) == 1 else f"for instance {results[0].reason}"
+    return BadInput(
+        f"{source.name}: no config gives a right result, so there is nothing to keep: {why}"
+    )
+
+
+class _Bench:
+    """The interpreting child, made again whenever a config takes it down."""
+
+    def __init__(self, source: UserFile, gpu: GpuSpec, against: Against) -> None:
+        self._source, self._gpu, self._against = source, gpu, against
+        self._child: Child | None = None
+        self._outputs = tempfile.TemporaryDirectory(prefix="codegen-")
+
+    def prepare(self, specs: Sequence[InputSpec], sizes: dict[int, int]) -> None:
+        """Makes the inputs and the reference's result. Raises BadInput when that fails."""
+        self._shown = ", ".join(describe(specs))
+        self._prepared = {
+            "op": "prepare",
+            "problem": str(self._against.problem) if self._against.problem else None,
+            "reference": self._against.reference,
+            "inputs": to_wire(specs),
+            "sizes": list(sizes.items()),
+            "seed": _SEED,
+        }
+        try:
+            self._ask(self._ready(), **self._prepared)
+        except ChildFailed as failure:
+            raise BadInput(
+                f"{self._source.name}: computing {self._against} on {self._shown}: {failure}"
+            ) from None
+
+    def run_all(
+        self, trials: Sequence[Trial], on_done: Callable[[int], None] | None
+    ) -> list[Checked]:
+        results: list[Checked] = []
+        for index, trial in enumerate(trials):
+            results.append(self._run(trial, self._kept(index)))
+            if on_done:
+                on_done(index + 1)
+        if not self._against:
+            for site in {trial.site.index: trial.site for trial in trials}.values():
+                self._vote(
+                    [index for index, trial in enumerate(trials) if trial.site == site],
+                    results,
+                    trials,
+                )
+        return results
+
+    def _run(self, trial: Trial, keep: str) -> Checked:
+        choice = [(trial.site.kernel, trial.site.line, trial.config)]
+        try:
+            answer = self._ask(self._ready(), op="run", choice=choice, keep=keep)
+        except ChildFailed as failure:
+            return Rejected("verify", f"{failure} (in the interpreter, on {self._shown})")
+        if not answer:
+            return None
+        accuracy = self._accuracy(answer)
+        if answer["right"]:
+            return accuracy
+        return Rejected(
+            "verify",
+            f"wrong: {_error(accuracy)} against {accuracy.against} on {self._shown}",
+            accuracy,
+        )
+
+    def _vote(self, members: list[int], results: list[Checked], trials: Sequence[Trial]) -> None:
+        """Puts into `results` what the configs of one kernel say of each other.
+
+        The largest group that agrees is right if it is more than half; a tie between groups is Refused.
+        """
+        ran = [index for index in members if not isinstance(results[index], Rejected)]
+        if len(ran) < 2:
+            return
+        answer = self._ask(self._ready(), op="compare", files=[self._kept(index) for index in ran])
+        agreeing = [sum(cell["agree"] for cell in row) for row in answer]
+        best = agreeing.index(max(agreeing))
+        if 2 * agreeing[best] <= len(ran):
+            raise Refused(
+                f"{self._source.name}: the configs of {trials[ran[0]].site.kernel} disagree on {self._shown} and none of "
+                f"their results has a majority ({len(ran)} configs): say what is right with --reference or --problem"
+            )
+        for place, index in enumerate(ran):
+            # A config's nearest equal in the majority, not itself: a distance of 0 would say nothing.
+            peers = [p for p in range(len(ran)) if answer[best][p]["agree"] and p != place]
+            accuracy = self._accuracy(answer[place][peers[0]])
+            results[index] = (
+                accuracy
+                if answer[best][place]["agree"]
+                else Rejected(
+                    "verify",
+                    f"wrong: {_error(accuracy)} against the {agreeing[best]} configs that agree, on {self._shown}",
+                    accuracy,
+                )
+            )
+
+    def _accuracy(self, answer: dict[str, Any]) -> Accuracy:
+        relative, largest = (
+            math.nan if answer[name] is None else answer[name]
+            for name in ("relative_error", "max_error")
+        )
+        return Accuracy(relative, largest, self._shown, str(self._against))
+
+    def _kept(self, index: int) -> str:
+        return str(Path(self._outputs.name) / f"{index}.pt")
+
+    def _ready(self) -> Child:
+        if self._child is None:
+            self._child = Child(
+                "interpret",
+                # One thread, so that the same sums come out in the same order.
+                env={"CUDA_VISIBLE_DEVICES": "", "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
+            )
+            try:
+                self._ask(self._child, op="load", gpu=asdict(self._gpu))
+                if self._died:
+                    self._ask(self._child, **self._prepared)
+            except ChildFailed as failure:
+                raise BadInput(
+                    f"{self._source.name}: importing it for the interpreter failed: {failure}"
+                ) from None
+        return self._child
+
+    _died = False
+
+    def _ask(self, child: Child, **question: Any) -> Any:
+        seconds = IMPORT_SECONDS if question["op"] == "load" else RUN_SECONDS
+        try:
+            return child.ask({**question, "path": str(self._source.path)}, seconds=seconds)
+        except ChildFailed as failure:
+            if failure.died:
+                self._child, self._died = None, True
+            raise
+
+    def __enter__(self) -> _Bench:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._child is not None:
+            self._child.close()
+        self._outputs.cleanup()
+
+
+def _error(accuracy: Accuracy) -> str:
+    if math.isnan(accuracy.relative_error):
+        return "elements that were never written (NaN)"
+    return f"relative error {accuracy.relative_error:.2g}"

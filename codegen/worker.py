@@ -1,0 +1,79 @@
+"""The child's side of `child.py`: `python -m codegen.worker ROLE ASK_FD ANSWER_FD MEMORY_BYTES`.
+
+Two roles, because Triton decides at import between compiling and interpreting: `compile` records
+launches and compiles for any GPU, `interpret` runs kernels on the CPU.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from codegen.outcome import BadInput
+
+_OUTPUT_LIMIT_BYTES = 1 << 30
+
+
+def main() -> None:
+    role, ask, answer, memory = sys.argv[1], *map(int, sys.argv[2:5])
+    os.set_inheritable(ask, False)
+    os.set_inheritable(answer, False)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_OUTPUT_LIMIT_BYTES, _OUTPUT_LIMIT_BYTES))
+
+    def send(message: dict[str, Any]) -> None:
+        os.write(answer, json.dumps(message).encode() + b"\n")
+
+    handle = _handler(role, lambda progress: send({"progress": progress}))
+    with os.fdopen(ask, "rb") as questions:
+        for line in questions:
+            send(_answer(handle, json.loads(line)))
+
+
+def _handler(role: str, progress: Callable[[Any], None]) -> Callable[[dict[str, Any]], Any]:
+    # Imported here: these load PyTorch and Triton, in whichever mode the environment asks for.
+    if role == "compile":
+        from codegen.launch import Recorder
+
+        return Recorder(progress).handle
+    from codegen.interpret import Interpreter
+
+    return Interpreter().handle
+
+
+def _answer(handle: Callable[[dict[str, Any]], Any], question: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return {"result": handle(question)}
+    except BadInput as error:
+        return {"error": str(error)}
+    except MemoryError:
+        return {
+            "error": f"ran out of memory (limit {resource.getrlimit(resource.RLIMIT_DATA)[0] >> 30} GiB)"
+        }
+    except SystemExit as error:
+        return {"error": f"calls sys.exit({error.code!r})"}
+    except BaseException as error:  # whatever foreign code raises is data here
+        traceback.print_exc()
+        return {"error": explain(error, question.get("path"))}
+
+
+def explain(error: BaseException, path: str | None) -> str:
+    """One line: the innermost line of the user's own file on the way to the error, the kind, the message."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if path and frame.filename == path
+    ]
+    where = f"line {frames[-1].lineno}: " if frames else ""
+    message = " ".join(str(error).split())[:300]
+    return f"{where}{type(error).__name__}{': ' + message if message else ''}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""The one place that touches the user's files: whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from codegen.outcome import BadInput
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Puts `data` at `path`: written beside it first, then moved into place, so that no reader sees half.
+
+    A file that was there keeps its permissions; a link keeps pointing where it points. Raises BadInput when
+    the place can't be written.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    except OSError as error:
+        raise BadInput(f"{path}: can't write there: {error.strerror}") from None
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        if target.exists():
+            shutil.copymode(target, name)
+        else:
+            umask = os.umask(0)
+            os.umask(umask)
+            Path(name).chmod(0o666 & ~umask)
+        Path(name).replace(target)
+    except OSError as error:
+        with contextlib.suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise BadInput(f"{path}: can't write there: {error.strerror}") from None

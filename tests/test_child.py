@@ -1,0 +1,65 @@
+"""Other people's code in a child process: what becomes of it when it misbehaves."""
+
+import os
+import time
+
+import pytest
+
+from codegen.gpu import find_gpu
+from codegen.outcome import BadInput
+from codegen.toolchain import Compiler, UserFile
+
+GPU = find_gpu("rtx-4090")
+
+
+def importing(tmp_path, code):
+    path = tmp_path / "kernel.py"
+    path.write_text(code)
+    with pytest.raises(BadInput) as caught:
+        Compiler(UserFile("kernel.py", path), GPU)
+    said = str(caught.value)
+    assert said.startswith("kernel.py: ") and "\n" not in said
+    return said
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        pytest.param(
+            "import nothing_of_that_name",
+            "line 1: ModuleNotFoundError",
+            id="an import that is missing",
+        ),
+        pytest.param(
+            "x = 1\nraise ValueError('no\\nway')", "line 2: ValueError: no way", id="an exception"
+        ),
+        pytest.param("import sys; sys.exit(3)", "calls sys.exit(3)", id="sys.exit"),
+        pytest.param("import os; os._exit(4)", "exit status 4", id="ending the process"),
+        pytest.param("import os; os.abort()", "SIGABRT", id="a crash"),
+        pytest.param(
+            "print('noise' * 10)\nimport os; os._exit(1)", "noise", id="its last words are kept"
+        ),
+        pytest.param("x = 1", "no `class ModelNew", id="no model"),
+        pytest.param("x = bytearray(1 << 45)", "ran out of memory", id="memory"),
+        pytest.param(
+            "import os\nfor fd in range(3, 64):\n  try: os.write(fd, b'rubbish\\n')\n  except OSError: pass",
+            "wrote into the channel",
+            id="writing over the channel",
+        ),
+    ],
+)
+def test_code_that_misbehaves_when_imported_gets_one_line(tmp_path, code, said):
+    assert said in importing(tmp_path, code)
+
+
+def test_code_that_hangs_is_ended_with_all_it_started(tmp_path, monkeypatch):
+    monkeypatch.setattr("codegen.toolchain.IMPORT_SECONDS", 8)
+    pid = tmp_path / "pid"
+    code = f"import subprocess, time\np = subprocess.Popen(['sleep', '600'])\nopen({str(pid)!r}, 'w').write(str(p.pid))\ntime.sleep(600)"
+    started = time.monotonic()
+    assert "ran longer than 8 s" in importing(tmp_path, code)
+    assert time.monotonic() - started < 60
+    with pytest.raises(ProcessLookupError):
+        for _ in range(50):  # the kernel takes a moment to bury it
+            os.kill(int(pid.read_text()), 0)
+            time.sleep(0.1)
