@@ -14,14 +14,6 @@ class Refused(Exception):
 
 
 @dataclass(frozen=True)
-class Rejected:
-    """A config that is out, the stage that said so (`compile`, `launch`, `verify`), and why."""
-
-    stage: str
-    reason: str
-
-
-@dataclass(frozen=True)
 class Resources:
     """What one compiled config needs, as the compiler reports it for the target."""
 
@@ -44,3 +36,12 @@ class Accuracy:
     max_error: float
     inputs: str
     against: str  # what the reference is: `float64 A.T @ B.T`, `the other configs`
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A config that is out, the stage that said so (`compile`, `launch`, `verify`), and why."""
+
+    stage: str
+    reason: str
+    accuracy: Accuracy | None = None  # where a wrong result was seen
