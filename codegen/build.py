@@ -16,7 +16,7 @@ from typing import Any
 
 import triton
 
-from codegen.worker import explain
+from codegen.failure import explain
 
 
 def resources(kernel: Any) -> dict[str, Any]:

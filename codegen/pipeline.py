@@ -17,6 +17,7 @@ from codegen.report import ProfileReport, Report, Row, SiteReport
 from codegen.rewrite import replace_configs
 from codegen.rows import Meta, added, judged, originals, trimmed
 from codegen.sites import Site, find_sites
+from codegen.source import parse
 from codegen.stage import DEFAULT_STAGE, StageRules
 from codegen.toolchain import (
     Built,
@@ -123,6 +124,8 @@ def retune(question: Question, progress: Progress) -> tuple[bytes, Report]:
 def _sites_of(question: Question) -> tuple[Site, ...]:
     try:
         sites = find_sites(question.code)
+        if not sites:
+            parse(question.code)  # what is no Python has no sites for another reason
     except BadInput as error:
         raise BadInput(f"{question.file.name}: {error}") from None
     if not sites:

@@ -18,7 +18,7 @@ from codegen.report import Report, Row, SiteReport
 from codegen.toolchain import Progress
 
 _STYLES = {"kept": "green", "added": "bold cyan", "dropped": "red"}
-_PLAIN_WIDTH = 160  # of a table that goes to a file or a pipe
+_PLAIN_WIDTH = 120  # of a table that goes to a file or a pipe
 
 
 def console(*, standard_output: bool = False) -> Console:

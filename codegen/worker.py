@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from codegen.failure import explain
 from codegen.outcome import BadInput
 
 _OUTPUT_LIMIT_BYTES = 1 << 30
@@ -61,18 +62,6 @@ def _answer(handle: Callable[[dict[str, Any]], Any], question: dict[str, Any]) -
     except BaseException as error:  # whatever foreign code raises is data here
         traceback.print_exc()
         return {"error": explain(error, question.get("path"))}
-
-
-def explain(error: BaseException, path: str | None) -> str:
-    """One line: the innermost line of the user's own file on the way to the error, the kind, the message."""
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if path and frame.filename == path
-    ]
-    where = f"line {frames[-1].lineno}: " if frames else ""
-    message = " ".join(str(error).split())[:300]
-    return f"{where}{type(error).__name__}{': ' + message if message else ''}"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,204 @@
+"""`codegen retune` and `inspect` end to end, with no GPU."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from codegen.cli import main
+from codegen.prompt import read_prompt
+from codegen.sites import find_sites
+
+CASES = Path(__file__).parent / "cases" / "files"
+PROMPT = Path(__file__).parent.parent / "docs" / "examples" / "prompt.md"
+SCALE = (CASES / "scale.py").read_text()
+
+
+def retune(tmp_path, path, *options):
+    """The retuned code and the report."""
+    code, report = tmp_path / "out.py", tmp_path / "out.json"
+    assert main(["retune", str(path), "-o", str(code), "--json", str(report), *options]) == 0
+    return code.read_bytes(), json.loads(report.read_text())
+
+
+def knobs(config):
+    return (*config["meta"].values(), config["num_warps"], config["num_stages"])
+
+
+def by_status(site, status):
+    return [knobs(config) for config in site["configs"] if config["status"] == status]
+
+
+def keeps_the_rules(site):
+    originals = [config for config in site["configs"] if config["origin"] == "original"]
+    for config in site["configs"]:
+        if config["status"] == "added":
+            near = [o for o in originals if o["meta"] == config["meta"]]
+            assert any(abs(o["num_stages"] - config["num_stages"]) <= 1 for o in near)
+            assert config["num_warps"] in (2, 4, 8, 16) and config["num_stages"] in (2, 3, 4)
+        if config["status"] != "dropped":
+            assert config["resources"]["blocks_per_sm"] >= 1
+    kept = [config for config in site["configs"] if config["status"] != "dropped"]
+    assert 3 <= len(kept) <= 6
+    machine_code = [config["resources"]["machine_code"] for config in kept]
+    assert len(set(machine_code)) == len(machine_code)
+
+
+def test_a_config_that_cannot_launch_and_a_profile_of_two(tmp_path, seed, capfd):
+    inputs = ("--inputs", "float32[8192,2048] float32[4096,8192]")
+    code, report = retune(tmp_path, seed("003"), *inputs)
+    (site,) = report["sites"]
+    assert report["gpu"] == "NVIDIA GeForce RTX 4090"
+    assert by_status(site, "dropped") == [(64, 64, 128, 8, 3)]
+    dropped = site["configs"][3]
+    assert "131,072 > 101,376 bytes" in dropped["reason"]
+    assert dropped["resources"]["shared_bytes"] == 131072
+    assert by_status(site, "kept") == [
+        (64, 128, 64, 4, 3),
+        (128, 64, 64, 4, 3),
+        (128, 128, 32, 8, 3),
+    ]
+    assert [config["resources"]["occupancy_pct"] for config in site["configs"][:3]] == [
+        8.33,
+        8.33,
+        16.67,
+    ]
+    assert site["profile"]["attributed_to"] == [0, 1]
+    assert site["profile"]["bound"] == "too few warps"
+    assert report["verdict"] == {"accepted": True, "reason": "verified, not measured"}
+    keeps_the_rules(site)
+
+    # What was kept is what was there, byte for byte, and what is written is what is reported.
+    original = read_prompt(seed("003").read_text()).code.encode()
+    before, after = original.split(b"triton.Config("), code.split(b"triton.Config(")
+    assert before[0] == after[0] and before[1:4] == after[1:4]
+    (written,) = find_sites(code)
+    kept = [knobs(config) for config in site["configs"] if config["status"] != "dropped"]
+    assert [(*(v for _, v in c.meta), c.warps, c.stages) for c in written.configs] == kept
+
+    assert main(["check", str(tmp_path / "out.py")]) == 0
+    again, _ = retune(tmp_path, tmp_path / "out.py", "--gpu", "rtx-4090", *inputs)
+    assert again == code
+
+
+def test_a_config_that_is_wrong_and_a_profile_of_it(tmp_path, seed, capfd):
+    _, report = retune(tmp_path, seed("000"))
+    (site,) = report["sites"]
+    assert report["inputs"] == {"guessed": ["float32[4096,4096]", "float32[4096,4096]"]}
+    assert by_status(site, "dropped") == [(256, 64, 32, 8, 3)]
+    dropped = site["configs"][2]
+    assert dropped["resources"]["grid"] == 136
+    assert dropped["accuracy"]["relative_error"] > 0.1
+    assert dropped["accuracy"]["inputs"] in dropped["reason"]
+    assert site["profile"]["attributed_to"] == [2]
+    assert "wrong result" in site["profile"]["line"]
+    keeps_the_rules(site)
+    assert main(["check", str(tmp_path / "out.py")]) == 0
+
+
+def test_the_profile_is_attributed_by_occupancy_where_sizes_are_guessed(tmp_path, seed, capfd):
+    report = tmp_path / "out.json"
+    assert main(["inspect", str(seed("003")), "--json", str(report)]) == 0
+    (one,) = json.loads(report.read_text())["reports"]
+    assert "guessed" in one["inputs"]
+    assert one["sites"][0]["profile"]["attributed_to"] == [0, 1]
+
+
+def test_another_gpu_drops_nothing_that_fits_it(tmp_path, seed, capfd):
+    _, report = retune(
+        tmp_path, seed("003"), "--inputs", "float32[8192,2048] float32[4096,8192]", "--gpu", "h200"
+    )
+    (site,) = report["sites"]
+    assert by_status(site, "dropped") == []
+    assert site["profile"] is None
+    assert "the prompt's profile is of another GPU: not used" in report["notes"]
+
+
+def test_the_example_prompt(tmp_path, capfd):
+    options = ("--inputs", "float32[8192,4096]", "--reference", "X @ X.T")
+    code, report = retune(tmp_path, PROMPT, *options)
+    (site,) = report["sites"]
+    reasons = {knobs(c): c["reason"] for c in site["configs"] if c["status"] == "dropped"}
+    assert "never written (NaN)" in reasons[128, 64, 32, 4, 4]
+    assert "cannot launch: shared memory 262,144 > 232,448 bytes" in reasons[128, 128, 64, 8, 4]
+    assert site["profile"]["attributed_to"] == [2]
+    assert b"# wide tiles: fewer loads a flop\n" in code
+    keeps_the_rules(site)
+    assert retune(tmp_path, PROMPT, *options) == (code, report)
+
+
+def test_write_edits_only_the_code_of_a_prompt(tmp_path, capfd):
+    prompt = tmp_path / "p.md"
+    before = f"Intro é\r\n\r\n# Current Code\r\n```python\r\n{SCALE}```\r\n# Task\r\ntune"
+    prompt.write_bytes(before.encode())
+    options = ["--gpu", "rtx-4090", "--inputs", "float32[1000000]", "--max-configs", "2", "-w"]
+    assert main(["retune", str(prompt), *options]) == 0
+    after = prompt.read_bytes().decode()
+    head, tail = before.split(SCALE)
+    assert after.startswith(head) and after.endswith(tail) and after != before
+    assert after.count("triton.Config(") == 2
+
+
+def test_a_file_in_place_keeps_its_permissions_and_its_neighbours_import(tmp_path, capfd):
+    (tmp_path / "helper.py").write_text("FACTOR = 3\n")
+    path = tmp_path / "k.py"
+    path.write_text(f"from helper import FACTOR\n{SCALE}")
+    path.chmod(0o750)
+    options = ["--gpu", "a100-sxm-80gb", "--inputs", "float32[1000000]", "-w"]
+    assert main(["retune", str(path), *options]) == 0
+    assert path.stat().st_mode & 0o777 == 0o750
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["helper.py", "k.py"]
+    text = path.read_text()
+    assert main(["retune", str(path), *options]) == 0
+    assert path.read_text() == text
+
+
+def test_neighbours_with_the_same_machine_code_are_not_added(tmp_path, capfd):
+    path = tmp_path / "k.py"
+    path.write_text(SCALE)  # no loop: nothing for num_stages to pipeline
+    code, report = retune(tmp_path, path, "--gpu", "rtx-4090", "--inputs", "float32[1000000]")
+    assert code == SCALE.encode()
+    assert {config["status"] for config in report["sites"][0]["configs"]} == {"kept"}
+
+
+def test_max_configs_keeps_the_best_and_says_which_went(tmp_path, capfd):
+    path = tmp_path / "k.py"
+    path.write_text(SCALE)
+    options = ("--gpu", "rtx-4090", "--inputs", "float32[1000000]", "--max-configs", "2")
+    code, report = retune(tmp_path, path, *options)
+    (site,) = report["sites"]
+    assert len(by_status(site, "kept")) == 2
+    (dropped,) = [config for config in site["configs"] if config["status"] == "dropped"]
+    assert "--max-configs 2" in dropped["reason"]
+    assert len(find_sites(code)[0].configs) == 2
+
+
+def test_code_goes_to_standard_output_and_everything_else_does_not(tmp_path, capfd):
+    path = tmp_path / "k.py"
+    path.write_text(SCALE)
+    options = ["--gpu", "rtx-4090", "--inputs", "float32[1000000]"]
+    assert main(["retune", str(path), *options]) == 0
+    out, err = capfd.readouterr()
+    compile(out, "out", "exec")
+    assert "scale_kernel (line 7)" in err and "verified, not measured" in err
+    assert main(["retune", str(path), *options, "--diff", "--max-configs", "2"]) == 0
+    changed = [line for line in capfd.readouterr().out.splitlines() if line[:1] in "+-"][2:]
+    assert len(changed) == 1 and changed[0].startswith("-        triton.Config(")
+
+
+def test_several_gpus_side_by_side(tmp_path, capfd):
+    path, report = tmp_path / "k.py", tmp_path / "out.json"
+    path.write_text(SCALE)
+    gpus = ["--gpu", "rtx-4090", "--gpu", "b200"]
+    assert (
+        main(["inspect", str(path), *gpus, "--inputs", "float32[1000000]", "--json", str(report)])
+        == 0
+    )
+    out = capfd.readouterr().out
+    assert "NVIDIA GeForce RTX 4090" in out and "NVIDIA B200" in out
+    assert [one["compute_capability"] for one in json.loads(report.read_text())["reports"]] == [
+        "8.9",
+        "10.0",
+    ]
