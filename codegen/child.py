@@ -17,11 +17,19 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 MEMORY_LIMIT_BYTES = 12 << 30
 _KILL_WAIT_SECONDS = 5
+
+# This very package, whatever is installed; and (-P) nothing from the folder the user happens to be in, which
+# may well hold a `codegen` of its own.
+_START = (
+    f"import sys; sys.path.insert(0, {str(Path(__file__).parent.parent)!r}); "
+    "from codegen.worker import main; main()"
+)
 
 
 class ChildFailed(Exception):
@@ -44,18 +52,10 @@ class Child:
         self._answer = os.fdopen(answer_read, "rb", buffering=0)
         # Whatever the child prints goes here: kept for its last line, which says why it died.
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed in close()
-        command = [
-            sys.executable,
-            "-m",
-            "codegen.worker",
-            role,
-            str(ask_read),
-            str(answer_write),
-            str(memory_bytes),
-        ]
+        arguments = (role, str(ask_read), str(answer_write), str(memory_bytes))
         try:
             self._process = subprocess.Popen(
-                command,
+                [sys.executable, "-P", "-c", _START, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=subprocess.STDOUT,

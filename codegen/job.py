@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -13,8 +15,8 @@ from codegen.gpu import GpuSpec, find_gpu
 from codegen.inputs import parse_inputs
 from codegen.ncu import KernelMetrics, read_metrics
 from codegen.outcome import BadInput
-from codegen.pipeline import Question
 from codegen.prompt import Prompt, looks_like_prompt, read_prompt
+from codegen.question import Question
 from codegen.stage import DEFAULT_STAGE, StageRules
 from codegen.toolchain import UserFile
 
@@ -35,6 +37,8 @@ class Options:
     num_warps: str | None = None
     num_stages: str | None = None
     max_configs: int | None = None
+    launch: str | None = None
+    at_definition: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,12 @@ def open_job(options: Options) -> Iterator[Job]:
 
     Raises BadInput for whatever can't be used.
     """
-    data = _read(options.path)
+    data = read_input(options.path)
     prompt = _prompt_of(options.path, data)
     code = prompt.code.encode() if prompt else data
     with tempfile.TemporaryDirectory(prefix="codegen-") as folder:
         question = Question(
-            file=_user_file(options.path, prompt, code, Path(folder)),
+            file=_user_file(options.path, prompt, data, code, Path(folder)),
             code=code,
             gpu=_gpu(options.gpu, prompt),
             inputs=parse_inputs(options.inputs) if options.inputs is not None else None,
@@ -70,12 +74,14 @@ def open_job(options: Options) -> Iterator[Job]:
             metrics=_metrics(options, prompt),
             stage=_stage(options, prompt),
             max_configs=options.max_configs,
+            launch=_command(options.launch),
+            at_definition=options.at_definition,
         )
         start = len(data.decode()[: prompt.code_span[0]].encode()) if prompt else 0
         yield Job(question, data[:start], data[start + len(code) :], _notes(options, prompt))
 
 
-def _read(path: str) -> bytes:
+def read_input(path: str) -> bytes:
     if path == STDIN:
         return sys.stdin.buffer.read()
     try:
@@ -105,16 +111,17 @@ def _prompt_of(path: str, data: bytes) -> Prompt | None:
         raise BadInput(f"{path}: {error}") from None
 
 
-def _user_file(path: str, prompt: Prompt | None, code: bytes, folder: Path) -> UserFile:
+def _user_file(
+    path: str, prompt: Prompt | None, data: bytes, code: bytes, folder: Path
+) -> UserFile:
     if path != STDIN and prompt is None:
         return UserFile(path, Path(path).resolve())
     stem = "stdin" if path == STDIN else Path(path).stem
     # A module's name: the code is imported under it.
     copy = folder / f"{''.join(c if c.isalnum() and c.isascii() else '_' for c in stem)}_code.py"
     copy.write_bytes(code)
-    return UserFile(
-        f"{'standard input' if path == STDIN else path}{': its code' if prompt else ''}", copy
-    )
+    name = "standard input" if path == STDIN else path
+    return UserFile(name, copy.resolve(), prompt.code_line(data.decode()) if prompt else 1)
 
 
 def _gpu(name: str | None, prompt: Prompt | None) -> GpuSpec:
@@ -126,6 +133,25 @@ def _gpu(name: str | None, prompt: Prompt | None) -> GpuSpec:
     raise BadInput(
         f"which GPU is this for?{why} Give --gpu NAME, for instance --gpu rtx-4090 (`codegen gpus` lists all)"
     )
+
+
+def _command(text: str | None) -> tuple[str, ...] | None:
+    """--launch: `script.py ...` or `pytest ...`, with a leading `python [-m]` as people write it left out."""
+    if text is None:
+        return None
+    try:
+        words = shlex.split(text)
+    except ValueError as error:
+        raise BadInput(f"--launch: {text[:60]!r}: {error}") from None
+    if words and re.fullmatch(r"python[0-9.]*", words[0]):
+        words = words[2:] if words[1:2] == ["-m"] else words[1:]
+    if not words or words[0].startswith("-"):
+        raise BadInput(
+            f"--launch: {text[:60]!r}: name a script.py or a module, as in 'pytest tests/test_it.py'"
+        )
+    if words[0].endswith(".py") and not Path(words[0]).is_file():
+        raise BadInput(f"--launch: {words[0]}: no such file")
+    return tuple(words)
 
 
 def _existing(path: str | None, option: str) -> Path | None:
@@ -151,7 +177,7 @@ def _metrics(options: Options, prompt: Prompt | None) -> dict[str, KernelMetrics
     """The profile: --ncu's, else the prompt's, unless --gpu asks about another GPU than was profiled."""
     try:
         if options.ncu is not None:
-            return read_metrics(_read(options.ncu).decode(errors="replace"))
+            return read_metrics(read_input(options.ncu).decode(errors="replace"))
         if prompt is not None and prompt.metrics is not None and not _other_gpu(options, prompt):
             return read_metrics(prompt.metrics, prompt.metrics_line)
     except BadInput as error:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import math
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ from triton.runtime.autotuner import Config as TritonConfig
 from triton.runtime.jit import JITFunction
 
 from codegen import build
+from codegen.failure import explain
 from codegen.gpu import GpuSpec
 from codegen.inputs import from_wire, to_wire
 from codegen.load import (
@@ -28,8 +30,8 @@ from codegen.load import (
     import_file,
     make_input,
     model_class,
-    parameters,
     problem_function,
+    run_command,
     spec_of,
 )
 from codegen.outcome import BadInput
@@ -55,6 +57,7 @@ class Recorder:
     def __init__(self, progress: Callable[[Any], None]) -> None:
         self._progress = progress
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
+        self._made: list[Autotuner] = []
         self._sites: list[Recorded] = []
         # Triton asks a tensor for its address to specialise on its alignment; fake ones have none.
         FakeTensor.data_ptr = (
@@ -64,27 +67,50 @@ class Recorder:
     def handle(self, question: dict[str, Any]) -> Any:
         operations: dict[str, Callable[..., Any]] = {
             "load": self._load,
+            "autotuners": self._autotuners,
             "launches": self._launches,
+            "run": self._run,
             "compile": self._compile,
         }
         return operations[question.pop("op")](**question)
 
-    def _load(self, path: str, gpu: dict[str, Any]) -> dict[str, Any]:
-        """Imports the file; answers the names of forward's parameters."""
-        self._gpu = GpuSpec(**gpu)
-        pretend_gpu(self._gpu)
-        with self._present():
+    def _load(self, path: str, gpu: dict[str, Any]) -> None:
+        """Imports the file, and notes the autotuned kernels it makes."""
+        pretend_gpu(GpuSpec(**gpu))
+        with self._present(), making(self._made):
             self._module = import_file(path)
-        self._model = model_class(self._module, MODEL)
-        return {"parameters": [parameter.name for parameter in parameters(self._model)]}
+
+    def _autotuners(self, path: str) -> list[dict[str, Any]]:
+        """The autotuned kernels that the import made."""
+        return [_site_to_wire(Recorded(tuner)) for tuner in self._made]
 
     def _launches(self, path: str, problem: str | None, inputs: list[Any] | None) -> dict[str, Any]:
         """Calls the model once; answers its inputs and, for each autotuned kernel launched, what is known of it."""
+        self._model = model_class(self._module, MODEL)
         with self._present(), self._fake, recording(self._record):
             specs, init = self._inputs(problem, inputs)
             model = self._construct(init)
             model(*(make_input(spec, "cuda") for spec in specs))
-        return {"inputs": to_wire(specs), "sites": [_site_to_wire(site) for site in self._sites]}
+        return {"inputs": to_wire(specs), "sites": self._recorded()}
+
+    def _run(self, path: str, command: list[str]) -> dict[str, Any]:
+        """Runs the user's own script or pytest on fake tensors; answers what it launched and how it ended.
+
+        Values are not known on fake tensors, so a run that looks at its results ends there: what it launched
+        up to that point counts.
+        """
+        ended = None
+        with self._present(), self._fake, recording(self._record):
+            try:
+                run_command(command)
+            except SystemExit as stop:
+                ended = None if stop.code in (None, 0) else f"exit status {stop.code}"
+            except Exception as error:  # foreign code: whatever it raises is the answer
+                ended = explain(error, path)
+        return {"ended": ended, "sites": self._recorded()}
+
+    def _recorded(self) -> list[dict[str, Any]]:
+        return [_site_to_wire(site) for site in self._sites]
 
     def _inputs(self, problem: str | None, inputs: list[Any] | None) -> tuple[Any, list[Any]]:
         init: list[Any] = []
@@ -136,6 +162,22 @@ class Recorder:
         with self._present(), self._fake:
             for index, result in build.in_forks(jobs, run, path=path, seconds=limit):
                 self._progress({"job": index, **result})
+
+
+@contextlib.contextmanager
+def making(made: list[Autotuner]) -> Iterator[None]:
+    """Within it every autotuned kernel that comes into being is noted."""
+    init = Autotuner.__init__
+
+    def noted(self: Autotuner, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        made.append(self)
+
+    Autotuner.__init__ = noted
+    try:
+        yield
+    finally:
+        Autotuner.__init__ = init
 
 
 @contextlib.contextmanager
@@ -208,7 +250,7 @@ def _site_to_wire(site: Recorded) -> dict[str, Any]:
     return {
         "kernel": function.__name__,
         "line": function.__code__.co_firstlineno,
-        "path": function.__code__.co_filename,
+        "path": os.path.realpath(function.__code__.co_filename),
         "configs": [_config_to_wire(config) for config in site.tuner.configs],
     }
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import inspect
+import runpy
 import sys
 import types
 from collections.abc import Callable
@@ -19,27 +21,48 @@ GUESSED_SIDE = 4096
 
 
 def import_file(path: str) -> types.ModuleType:
-    """The module at `path`, under its own name and with its folder on sys.path, as `python path` would find it.
+    """The module at `path`, under the name Python would import it by: within its package if it is in one.
 
-    Whatever the code raises comes through.
+    The folder above (of the file, or of its outermost package) goes on sys.path. Whatever the code raises
+    comes through.
     """
-    folder, name = str(Path(path).parent), Path(path).stem
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
+    file = Path(path)
+    parts = [file.stem]
+    folder = file.parent
+    while (folder / "__init__.py").is_file() and folder.name.isidentifier():
+        parts.append(folder.name)
+        folder = folder.parent
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
     sys.argv = [path]
-    spec = importlib.util.spec_from_file_location(name, path)
+    if len(parts) > 1:
+        return importlib.import_module(".".join(reversed(parts)))
+    spec = importlib.util.spec_from_file_location(file.stem, path)
     if spec is None or spec.loader is None:
-        raise BadInput(f"{path} is no Python file: its name must end in .py")
+        raise BadInput("is no Python file: its name must end in .py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+    sys.modules[file.stem] = module
     spec.loader.exec_module(module)
     return module
+
+
+def run_command(command: list[str]) -> None:
+    """Runs `script.py args` or `module args` (`pytest tests -k small`) in this process, as `python` would."""
+    sys.argv = list(command)
+    sys.path.insert(0, str(Path.cwd()))
+    if command[0].endswith(".py"):
+        runpy.run_path(command[0], run_name="__main__")
+    else:
+        runpy.run_module(command[0], run_name="__main__", alter_sys=True)
 
 
 def model_class(module: types.ModuleType, name: str) -> type[torch.nn.Module]:
     found = getattr(module, name, None)
     if not (isinstance(found, type) and issubclass(found, torch.nn.Module)):
-        raise BadInput(f"has no `class {name}(nn.Module)`: nothing to launch its kernels with")
+        raise BadInput(
+            f"has no `class {name}(nn.Module)` to launch its kernels with: name a run that does, "
+            "as in --launch 'pytest tests/test_it.py'"
+        )
     return found
 
 

@@ -54,19 +54,24 @@ def progress(to: Console) -> Iterator[Progress]:
 
 def print_report(report: Report, to: Console) -> None:
     """The whole report: one table a site, then what the profile says, notes and the verdict."""
-    inputs = "  ".join(describe(report.inputs))
-    guess = "  (a guess: give --inputs or --problem)" if report.guessed else ""
-    to.print(Text(f"{report.name} on {report.gpu.name} ({report.gpu.sm}), inputs {inputs}{guess}"))
+    to.print(Text(f"{report.name} on {report.gpu.name} ({report.gpu.sm}), {_called_with(report)}"))
     for site in report.sites:
         to.print()
         to.print(_table(site, report))
         if site.profile:
             to.print(Text(f"profile: {site.profile.line}"))
         if site.note:
-            to.print(Text(f"{report.name}:{site.line}: left alone: {site.note}", style="yellow"))
+            to.print(Text(f"{site.kernel}: {site.note}", style="yellow"))
     for note in report.notes:
         to.print(Text(note, style="yellow"))
     to.print(Text(f"{_counts(report.sites)}: {report.verdict}", style="bold"))
+
+
+def _called_with(report: Report) -> str:
+    if not report.inputs:
+        return "as launched by the run"
+    guess = "  (a guess: give --inputs or --problem)" if report.guessed else ""
+    return f"inputs {'  '.join(describe(report.inputs))}{guess}"
 
 
 def print_comparison(reports: Sequence[Report], to: Console) -> None:

@@ -16,6 +16,7 @@ from codegen.outcome import BadInput, Rejected, Resources
 
 IMPORT_SECONDS = 60
 LAUNCH_SECONDS = 60
+RUN_SECONDS = 300  # a run of the user's own
 COMPILE_SECONDS = 120
 
 Progress = Callable[[str, int, int], None]  # step, done, total
@@ -27,6 +28,20 @@ class UserFile:
 
     name: str
     path: Path
+    first_line: int = 1  # of the code in what it was read from
+
+    def at(self, line: int) -> str:
+        """Where a line of the code is, for a person: `prompt.md:61`."""
+        return f"{self.name}:{line + self.first_line - 1}"
+
+    @property
+    def counted(self) -> str:
+        """What a message has to add that names lines of the code as its child process counts them."""
+        return (
+            f" (counting from line {self.first_line}, where its code starts)"
+            if self.first_line > 1
+            else ""
+        )
 
 
 @dataclass(frozen=True)
@@ -42,10 +57,11 @@ class LiveSite:
 
 @dataclass(frozen=True)
 class Launches:
-    """What one call of the model launched, and what it was called with."""
+    """What one call of the model, or a run of the user's own, launched."""
 
-    inputs: tuple[InputSpec, ...]
     sites: tuple[LiveSite, ...]
+    inputs: tuple[InputSpec, ...] = ()  # what the model was called with
+    ended: str | None = None  # how a run of the user's own failed, if it did
 
 
 @dataclass(frozen=True)
@@ -90,8 +106,16 @@ class Compiler:
             problem=str(problem) if problem else None,
             inputs=to_wire(inputs) if inputs is not None else None,
         )
-        sites = tuple(_live_site(index, site) for index, site in enumerate(answer["sites"]))
-        return Launches(from_wire(answer["inputs"]), sites)
+        return Launches(_live_sites(answer["sites"]), from_wire(answer["inputs"]))
+
+    def autotuners(self) -> tuple[LiveSite, ...]:
+        """Every autotuned kernel that importing the file made, launched or not, with its live configs."""
+        return _live_sites(self._ask("reading its configs", IMPORT_SECONDS, op="autotuners"))
+
+    def run(self, command: Sequence[str]) -> Launches:
+        """Records the launches of a run of the user's own: `script.py ...` or a module, `pytest ...`."""
+        answer = self._ask(f"running {command[0]}", RUN_SECONDS, op="run", command=list(command))
+        return Launches(_live_sites(answer["sites"]), ended=answer["ended"])
 
     def compile(
         self, jobs: Sequence[Job], on_done: Callable[[int], None] | None = None
@@ -138,7 +162,9 @@ class Compiler:
                 on_progress=on_progress,
             )
         except ChildFailed as failure:
-            raise BadInput(f"{self._source.name}: {doing} failed: {failure}") from None
+            raise BadInput(
+                f"{self._source.name}: {doing} failed: {failure}{self._source.counted}"
+            ) from None
 
     def __enter__(self) -> Compiler:
         return self
@@ -150,6 +176,10 @@ class Compiler:
         trace: TracebackType | None,
     ) -> None:
         self._child.close()
+
+
+def _live_sites(sites: Sequence[dict[str, Any]]) -> tuple[LiveSite, ...]:
+    return tuple(_live_site(index, site) for index, site in enumerate(sites))
 
 
 def _live_site(index: int, site: dict[str, Any]) -> LiveSite:

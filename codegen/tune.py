@@ -9,11 +9,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rich.console import Console
+
 from codegen import pipeline
-from codegen.job import STDIN, Job, Options, open_job
-from codegen.outcome import BadInput
+from codegen.config import Config
+from codegen.interchange import Sets, read_sets
+from codegen.job import STDIN, Job, Options, open_job, read_input
+from codegen.outcome import BadInput, Refused
 from codegen.present import console, print_comparison, print_report, progress
 from codegen.report import Report, to_json
+from codegen.rewrite import replace_configs
+from codegen.sites import find_sites
 from codegen.write import write_whole
 
 
@@ -27,19 +33,93 @@ class Output:
     json: str | None = None
 
 
-def retune(options: Options, output: Output) -> None:
-    """One file retuned: code out, table to standard error. Raises BadInput and Refused as the pipeline does."""
+def retune(options: Sequence[Options], output: Output) -> None:
+    """Files retuned one by one: code out, tables to standard error.
+
+    Raises BadInput and Refused as the pipeline does, after the other files are done.
+    """
     screen = console()
-    if output.in_place and options.path == STDIN:
+    if output.in_place and any(each.path == STDIN for each in options):
         raise BadInput("-w can't write to standard input: use -o FILE")
+    reports: list[Report] = []
+    failures: list[BadInput | Refused] = []
+    for each in options:
+        try:
+            reports.append(_retune_one(each, output, screen))
+        except (BadInput, Refused) as failure:
+            failures.append(failure)
+    if output.json and reports:
+        data = [to_json(report) for report in reports]
+        _put_json(output.json, data[0] if len(options) == 1 else {"reports": data})
+    raise_all(failures)
+
+
+def _retune_one(options: Options, output: Output, screen: Console) -> Report:
     with open_job(options) as job:
         with progress(screen) as show:
             code, report = pipeline.retune(job.question, show)
         report = replace(report, notes=(*job.notes, *report.notes))
-        _put(code, job, options, output)
-        if output.json:
-            _put_json(output.json, to_json(report))
+        _put(code, job, options.path, output)
         print_report(report, screen)
+    return report
+
+
+def set_configs(path: str, files: Sequence[str], output: Output, at_definition: bool) -> None:
+    """Writes the configs of a --set file into their sites, as given: nothing is compiled or run.
+
+    Raises BadInput when the set names what is not there, Refused for a site that can't be rewritten; the
+    files without such trouble are written all the same.
+    """
+    screen = console()
+    try:
+        sets = read_sets(read_input(path).decode(errors="replace"))
+    except BadInput as error:
+        raise BadInput(f"{path}: {error}") from None
+    failures: list[BadInput | Refused] = []
+    for file in files or list(sets):
+        try:
+            code = read_input(file)
+            changes = _changes(file, code, sets)
+            new = replace_configs(code, changes, at_definition)
+            _put_code(new, code, file, output)
+            for index, configs in changes.items():
+                site = find_sites(code)[index]
+                screen.print(
+                    f"{file}:{site.line}: {site.kernel}: set to {len(configs)} configs, not verified"
+                )
+        except BadInput as error:
+            failures.append(error if str(error).startswith(file) else BadInput(f"{file}: {error}"))
+        except Refused as refusal:
+            failures.append(Refused(f"{file}: {refusal}"))
+    raise_all(failures)
+
+
+def _changes(file: str, code: bytes, sets: Sets) -> dict[int, tuple[Config, ...]]:
+    sites = find_sites(code)
+    changes: dict[int, tuple[Config, ...]] = {}
+    if file not in sets:
+        raise BadInput(
+            f"{file}: the set has no configs for it, only for {', '.join(sets) or 'nothing'}"
+        )
+    for kernel, line, configs in sets[file]:
+        named = [
+            i for i, site in enumerate(sites) if site.kernel == kernel and line in (None, site.line)
+        ]
+        if len(named) != 1:
+            where = "" if line is None else f" at line {line}"
+            what = (
+                "no autotune site of that name" if not named else "several: say which with its line"
+            )
+            raise BadInput(f"{file}: {kernel}{where}: {what}")
+        changes[named[0]] = configs
+    return changes
+
+
+def raise_all(failures: Sequence[BadInput | Refused]) -> None:
+    """Raises what went wrong, as one failure of the worse kind, a line each; nothing where nothing did."""
+    if failures:
+        worst = BadInput if any(isinstance(failure, BadInput) for failure in failures) else Refused
+        raise worst("\n".join(map(str, failures)))
 
 
 def inspect(options: Options, gpus: Sequence[str], json_path: str | None) -> None:
@@ -61,14 +141,21 @@ def inspect(options: Options, gpus: Sequence[str], json_path: str | None) -> Non
         print_comparison(reports, out)
 
 
-def _put(code: bytes, job: Job, options: Options, output: Output) -> None:
+def _put(code: bytes, job: Job, path: str, output: Output) -> None:
+    if not output.in_place:
+        _put_code(code, job.question.code, path, output)
+    elif code != job.question.code:
+        write_whole(Path(path), job.whole(code))
+
+
+def _put_code(code: bytes, before: bytes, path: str, output: Output) -> None:
     if output.in_place:
-        if code != job.question.code:
-            write_whole(Path(options.path), job.whole(code))
+        if code != before:
+            write_whole(Path(path), code)
     elif output.path:
         write_whole(Path(output.path), code)
     elif output.diff:
-        sys.stdout.write(_diff(job.question.code, code, options.path))
+        sys.stdout.write(_diff(before, code, path))
     elif output.json != STDIN:
         sys.stdout.flush()
         sys.stdout.buffer.write(code)

@@ -133,7 +133,7 @@ class _Bench:
             self._ask(self._ready(), **self._prepared)
         except ChildFailed as failure:
             raise BadInput(
-                f"{self._source.name}: computing {self._against} on {self._shown}: {failure}"
+                f"{self._source.name}: computing {self._against} on {self._shown}: {failure}{self._source.counted}"
             ) from None
 
     def run_all(
@@ -223,7 +223,7 @@ class _Bench:
                     self._ask(self._child, **self._prepared)
             except ChildFailed as failure:
                 raise BadInput(
-                    f"{self._source.name}: importing it for the interpreter failed: {failure}"
+                    f"{self._source.name}: importing it for the interpreter failed: {failure}{self._source.counted}"
                 ) from None
         return self._child
 

@@ -1,4 +1,4 @@
-"""The child's side of `child.py`: `python -m codegen.worker ROLE ASK_FD ANSWER_FD MEMORY_BYTES`.
+"""The child's side of `child.py`: arguments ROLE ASK_FD ANSWER_FD MEMORY_BYTES.
 
 Two roles, because Triton decides at import between compiling and interpreting: `compile` records
 launches and compiles for any GPU, `interpret` runs kernels on the CPU.
@@ -62,7 +62,3 @@ def _answer(handle: Callable[[dict[str, Any]], Any], question: dict[str, Any]) -
     except BaseException as error:  # whatever foreign code raises is data here
         traceback.print_exc()
         return {"error": explain(error, question.get("path"))}
-
-
-if __name__ == "__main__":
-    main()

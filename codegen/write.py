@@ -14,10 +14,13 @@ from codegen.outcome import BadInput
 def write_whole(path: Path, data: bytes) -> None:
     """Puts `data` at `path`: written beside it first, then moved into place, so that no reader sees half.
 
-    A file that was there keeps its permissions; a link keeps pointing where it points. Raises BadInput when
-    the place can't be written.
+    A file that was there keeps its permissions; a link keeps pointing where it points; a device or a pipe
+    (`/dev/null`, `/dev/stdout`) is written to as it is. Raises BadInput when the place can't be written.
     """
     target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        _write_into(path, data)
+        return
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
     except OSError as error:
@@ -35,4 +38,12 @@ def write_whole(path: Path, data: bytes) -> None:
     except OSError as error:
         with contextlib.suppress(FileNotFoundError):
             Path(name).unlink()
+        raise BadInput(f"{path}: can't write there: {error.strerror}") from None
+
+
+def _write_into(path: Path, data: bytes) -> None:
+    try:
+        with path.open("wb") as file:
+            file.write(data)
+    except OSError as error:
         raise BadInput(f"{path}: can't write there: {error.strerror}") from None
