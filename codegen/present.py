@@ -17,16 +17,16 @@ from codegen.inputs import describe
 from codegen.report import Report, Row, SiteReport
 from codegen.toolchain import Progress
 
-_STYLES = {"kept": "green", "added": "bold cyan", "dropped": "red"}
-_PLAIN_WIDTH = 120  # of a table that goes to a file or a pipe
+_STYLES = {"kept": "green", "added": "cyan", "dropped": "red"}
+_MARKS = {"kept": " ", "added": "+", "dropped": "-"}  # as in a diff
+_LIMITS = {"shared memory": "smem", "registers": "regs"}
+_TABLE_WIDTH = 100  # a narrower terminal folds the lines, which beats cutting them
 
 
 def console(*, standard_output: bool = False) -> Console:
-    """Standard error, or output: colours and bars on a terminal only; tables elsewhere not folded to 80 columns."""
+    """Standard error, or output, with colours and bars on a terminal only."""
     made = Console(stderr=not standard_output, highlight=False)
-    if made.is_terminal:
-        return made
-    return Console(stderr=not standard_output, highlight=False, width=_PLAIN_WIDTH)
+    return Console(stderr=not standard_output, highlight=False, width=max(_TABLE_WIDTH, made.width))
 
 
 @contextlib.contextmanager
@@ -53,18 +53,27 @@ def progress(to: Console) -> Iterator[Progress]:
 
 
 def print_report(report: Report, to: Console) -> None:
-    """The whole report: one table a site, then what the profile says, notes and the verdict."""
-    to.print(Text(f"{report.name} on {report.gpu.name} ({report.gpu.sm}), {_called_with(report)}"))
+    """The whole report: a table a site, why each config is as it is, the profile, notes and the verdict."""
+    _say(to, Text(f"{report.name} on {report.gpu.name} ({report.gpu.sm}), {_called_with(report)}"))
     for site in report.sites:
         to.print()
         to.print(_table(site, report))
+        for index, row in enumerate(site.rows):
+            if row.reason != "original":
+                _say(to, Text(f"#{index} {row.status}: {row.reason}", style=_STYLES[row.status]))
         if site.profile:
-            to.print(Text(f"profile: {site.profile.line}"))
+            shown = ", ".join(f"#{index}" for index in site.profile.attributed_to) or "no config"
+            _say(to, Text(f"profile of {shown}: {site.profile.line}"))
         if site.note:
-            to.print(Text(f"{site.kernel}: {site.note}", style="yellow"))
+            _say(to, Text(f"{site.kernel}: {site.note}", style="yellow"))
     for note in report.notes:
-        to.print(Text(note, style="yellow"))
-    to.print(Text(f"{_counts(report.sites)}: {report.verdict}", style="bold"))
+        _say(to, Text(note, style="yellow"))
+    _say(to, Text(f"{_counts(report.sites)}: {report.verdict}", style="bold"))
+
+
+def _say(to: Console, text: Text) -> None:
+    """A line of prose: left to the terminal to fold, so that in a pipe it stays one line."""
+    to.print(text, soft_wrap=True)
 
 
 def _called_with(report: Report) -> str:
@@ -75,73 +84,74 @@ def _called_with(report: Report) -> str:
 
 
 def print_comparison(reports: Sequence[Report], to: Console) -> None:
-    """The same configs on several GPUs, side by side: one column a GPU."""
+    """The same configs on several GPUs, side by side: a group of columns a GPU."""
     first = reports[0]
+    _say(to, Text(f"{first.name}, {_called_with(first)}"))
     for number, site in enumerate(first.sites):
-        table = Table(
-            title=f"{site.kernel} ({first.name}:{site.line})",
-            title_justify="left",
-            box=None,
-            pad_edge=False,
-        )
-        for column in ("#", "config", "warps", "stages"):
-            table.add_column(
-                column, justify="right" if column != "config" else "left", no_wrap=True
-            )
+        table = _grid(f"{site.kernel} (line {site.line})")
+        for column in ("#", _names(site.rows), "warps", "stages"):
+            table.add_column(f"\n{column}", justify="right", no_wrap=True)
         for report in reports:
-            table.add_column(report.gpu.name)
+            table.add_column(f"{report.gpu.name}\n occ. % blk/SM regs  shared  waves", no_wrap=True)
+        others = [report.sites[number].rows for report in reports]
         for index, row in enumerate(site.rows):
-            cells = [_cell(report.sites[number].rows[index], report) for report in reports]
+            cells = [
+                _cell(rows[index], report) for rows, report in zip(others, reports, strict=True)
+            ]
             table.add_row(str(index), _meta(row.config), *_knobs(row.config), *cells)
-        to.print(table)
         to.print()
+        to.print(table)
+        for rows, report in zip(others, reports, strict=True):
+            for index, row in enumerate(rows):
+                if row.status == "dropped":
+                    _say(to, Text(f"#{index} on {report.gpu.name}: {row.reason}", style="red"))
 
 
-def _cell(row: Row, report: Report) -> Text:
-    if row.occupancy is None or row.resources is None or row.status == "dropped":
-        return Text(row.reason, style="red")
+def _cell(row: Row, report: Report) -> str:
+    if row.occupancy is None or row.resources is None:
+        return "      –"
     waves = row.waves(report.gpu)
-    parts = [
-        f"{row.occupancy.percent:.1f} %",
-        f"{row.occupancy.blocks_per_sm}/SM by {', '.join(row.occupancy.limited_by)}",
-        f"{row.resources.registers} regs",
-        f"{row.resources.shared_bytes:,} B",
-        f"{row.resources.spill_bytes} B spilled" if row.resources.spill_bytes else "",
-        f"{waves:.1f} waves" if waves else "",
-    ]
-    return Text(" · ".join(part for part in parts if part))
+    return (
+        f"{row.occupancy.percent:7.2f} {row.occupancy.blocks_per_sm:6} {row.resources.registers:4} "
+        f"{row.resources.shared_bytes:7,} {'–' if waves is None else f'{waves:.2f}':>6}"
+    )
+
+
+def _grid(title: str) -> Table:
+    return Table(
+        title=title,
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        header_style="bold",
+    )
 
 
 def _table(site: SiteReport, report: Report) -> Table:
-    title = f"{site.kernel} (line {site.line})"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
-    table.add_column("#", justify="right")
-    table.add_column("")
-    table.add_column(_names(site.rows), no_wrap=True)
-    for column in (
+    table = _grid(f"{site.kernel} (line {site.line})")
+    spills = any(row.resources and row.resources.spill_bytes for row in site.rows)
+    columns = [
+        "",
+        "#",
+        _names(site.rows),
         "warps",
         "stages",
         "shared",
         "regs",
-        "spill",
-        "blk/SM",
-        "occ. %",
-        "limit",
-        "waves",
-        "error",
-    ):
+        *(["spill"] if spills else []),
+    ]
+    for column in (*columns, "blk/SM", "occ. %", "limit", "waves", "error"):
         table.add_column(column, justify="left" if column == "limit" else "right", no_wrap=True)
-    table.add_column("why", overflow="fold", min_width=24)
     for index, row in enumerate(site.rows):
-        mark = " ◄ profile" if site.profile and index in site.profile.attributed_to else ""
         table.add_row(
+            Text(_MARKS[row.status], style=_STYLES[row.status]),
             str(index),
-            Text(row.status, style=_STYLES[row.status]),
             _meta(row.config),
             *_knobs(row.config),
-            *_needs(row, report),
+            *_needs(row, report, spills),
             _error(row),
-            row.reason + mark,
+            style="dim" if row.status == "dropped" else None,
         )
     return table
 
@@ -162,17 +172,17 @@ def _knobs(config: Config) -> tuple[str, str]:
     return str(warps), str(stages)
 
 
-def _needs(row: Row, report: Report) -> tuple[str, ...]:
+def _needs(row: Row, report: Report, spills: bool) -> tuple[str, ...]:
     if row.resources is None or row.occupancy is None:
-        return ("–",) * 7
+        return ("–",) * (7 if spills else 6)
     waves = row.waves(report.gpu)
     return (
         f"{row.resources.shared_bytes:,}",
         str(row.resources.registers),
-        str(row.resources.spill_bytes),
+        *([str(row.resources.spill_bytes)] if spills else []),
         str(row.occupancy.blocks_per_sm),
         f"{row.occupancy.percent:.2f}",
-        ", ".join(row.occupancy.limited_by),
+        ",".join(_LIMITS.get(limit, limit) for limit in row.occupancy.limited_by),
         "–" if waves is None else f"{waves:.2f}",
     )
 

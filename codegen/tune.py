@@ -102,15 +102,13 @@ def _changes(file: str, code: bytes, sets: Sets) -> dict[int, tuple[Config, ...]
             f"{file}: the set has no configs for it, only for {', '.join(sets) or 'nothing'}"
         )
     for kernel, line, configs in sets[file]:
-        named = [
-            i for i, site in enumerate(sites) if site.kernel == kernel and line in (None, site.line)
-        ]
-        if len(named) != 1:
-            where = "" if line is None else f" at line {line}"
-            what = (
-                "no autotune site of that name" if not named else "several: say which with its line"
+        named = [i for i, site in enumerate(sites) if site.kernel == kernel]
+        if len(named) > 1:  # lines move when a file is edited: they only tell namesakes apart
+            named = [i for i in named if sites[i].line == line]
+        if not named:
+            raise BadInput(
+                f"{file}: {kernel}: no autotune site of that name, or several and none at line {line}"
             )
-            raise BadInput(f"{file}: {kernel}{where}: {what}")
         changes[named[0]] = configs
     return changes
 
@@ -156,6 +154,7 @@ def _put_code(code: bytes, before: bytes, path: str, output: Output) -> None:
         write_whole(Path(output.path), code)
     elif output.diff:
         sys.stdout.write(_diff(before, code, path))
+        sys.stdout.flush()  # before the table, where both go to one place
     elif output.json != STDIN:
         sys.stdout.flush()
         sys.stdout.buffer.write(code)

@@ -168,7 +168,6 @@ def test_configs_survive_json():
     ("sites", "said"),
     [
         ([{"kernel": "no_kernel", "configs": []}], "no_kernel: no autotune site of that name"),
-        ([{"kernel": "triple_kernel", "line": 3, "configs": []}], "at line 3: no autotune site"),
     ],
 )
 def test_a_set_for_what_is_not_there_is_refused(library, capfd, sites, said):

@@ -1,6 +1,10 @@
 """The neighbours of configs, their score, and which of them are added."""
 
+import itertools
+import json
+import statistics
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +15,7 @@ from codegen.outcome import Resources
 from codegen.propose import Fitted, choose, neighbours, score
 from codegen.stage import DEFAULT_STAGE
 
-GPU = find_gpu("rtx-4090")
+GPU, H200 = find_gpu("rtx-4090"), find_gpu("h200")
 BLOCKS = (("BLOCK_M", 64), ("BLOCK_N", 128))
 
 
@@ -89,6 +93,9 @@ def test_a_knob_that_stays_keeps_its_spelling():
         pytest.param(fitted(shared=32768), fitted(), id="more resident warps hide more latency"),
         pytest.param(fitted(grid=1024), fitted(grid=1025), id="a last wave of one block is a tail"),
         pytest.param(fitted(Config(BLOCKS, 4, 4)), fitted(), id="a deeper pipeline hides more"),
+        pytest.param(
+            fitted(registers=200), fitted(), id="more of the tile in registers is more reuse"
+        ),
     ],
 )
 @pytest.mark.parametrize("bound", [None, "latency", "memory", "too few warps", "compute"])
@@ -97,12 +104,51 @@ def test_score_prefers(better, worse, bound):
 
 
 def test_what_the_profile_names_counts_more():
-    few_deep, many_shallow = fitted(Config(BLOCKS, 4, 4)), fitted(
-        Config(BLOCKS, 4, 2), shared=32768
-    )
-    assert score(many_shallow, GPU, "too few warps") > score(few_deep, GPU, "too few warps")
-    gain = score(many_shallow, GPU, "too few warps") / score(few_deep, GPU, "too few warps")
-    assert gain > score(many_shallow, GPU, "memory") / score(few_deep, GPU, "memory")
+    few_deep = fitted(Config(BLOCKS, 4, 4))
+    many_shallow = fitted(Config(BLOCKS, 4, 2), shared=32768)
+    gain = {
+        bound: score(many_shallow, GPU, bound) / score(few_deep, GPU, bound)
+        for bound in ("too few warps", "memory")
+    }
+    assert gain["too few warps"] > gain["memory"]
+
+
+def measured():
+    """(block shape, [(what the score is of, milliseconds)]) of every kernel swept on an H200."""
+    data = json.loads((Path(__file__).parent / "data" / "sweep_h200.json").read_text())
+    for kernel in data["kernels"].values():
+        shapes = {}
+        for row in kernel["configs"]:
+            config = Config(
+                tuple(zip("MNK", row["meta"], strict=True)), row["num_warps"], row["num_stages"]
+            )
+            needs = Resources(
+                row["shared_bytes"], row["registers"], row["spill_bytes"], row["num_warps"], ""
+            )
+            fits = occupancy(
+                H200,
+                num_warps=needs.num_warps,
+                registers=needs.registers,
+                shared_bytes=needs.shared_bytes,
+            )
+            shapes.setdefault(config.meta, []).append(
+                (Fitted(config, needs, fits, row["grid"]), row["ms"])
+            )
+        yield from (rows for rows in shapes.values() if len(rows) > 3)
+
+
+def test_the_score_ranks_neighbours_as_they_were_measured():
+    in_order, pairs, regrets = 0, 0, []
+    for rows in measured():
+        ranked = sorted(rows, key=lambda row: -score(row[0], H200, None))
+        regrets.append(min(ms for _, ms in ranked[:3]) / min(ms for _, ms in rows))
+        for (_, first), (_, second) in itertools.combinations(ranked, 2):
+            if abs(first - second) > 0.02 * min(first, second):
+                pairs += 1
+                in_order += first < second
+    assert pairs > 300
+    assert in_order / pairs > 0.8
+    assert statistics.geometric_mean(regrets) < 1.02
 
 
 def test_the_list_does_not_bet_on_one_block_shape_or_one_kind_of_change():
@@ -115,7 +161,7 @@ def test_the_list_does_not_bet_on_one_block_shape_or_one_kind_of_change():
         needs = replace(origin.resources, binary=str(place))
         candidates.append((neighbour, replace(origin, config=neighbour.config, resources=needs)))
     chosen = choose([f for _, f in originals], candidates, GPU, None, 6)
-    assert [n.origin for n, _ in chosen].count(0) == 2
+    assert {n.origin for n, _ in chosen} == {0, 1}
     assert len({n.moves for n, _ in chosen}) > 1
 
 

@@ -1,0 +1,6 @@
+"""`python -m codegen`."""
+
+from codegen.cli import run
+
+if __name__ == "__main__":
+    run()
