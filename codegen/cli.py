@@ -8,6 +8,8 @@ without PyTorch and Triton.
 
 from __future__ import annotations
 
+import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -21,6 +23,7 @@ from codegen.outcome import BadInput, Refused
 ACCEPTED, REFUSED, BAD_INPUT = 0, 1, 2
 INTERRUPTED = 128 + 2  # as a shell reports SIGINT
 READER_LEFT = 128 + 13  # as a shell reports SIGPIPE
+_OUTPUT_IS_GONE = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -320,16 +323,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def run() -> NoReturn:
     """The console entry point."""
-    if hasattr(sys.stdout, "reconfigure"):
+    if sys.stdout is None or sys.stderr is None:  # closed by the caller: `codegen ... >&-`
+        raise SystemExit(BAD_INPUT)
+    if isinstance(sys.stdout, io.TextIOWrapper):
         # A path may hold bytes the output's encoding has no character for.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = main()
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        if error.errno not in _OUTPUT_IS_GONE:
+            raise
         # The interpreter flushes both streams once more on its way out; that must not fail again.
+        if error.errno == errno.EPIPE:
+            status = READER_LEFT
+        else:
+            click.echo(f"codegen: can't write to standard output: {error.strerror}", err=True)
+            status = BAD_INPUT
         nowhere = os.open(os.devnull, os.O_WRONLY)
         for stream in (sys.stdout, sys.stderr):
             os.dup2(nowhere, stream.fileno())
-        status = READER_LEFT
     raise SystemExit(status)

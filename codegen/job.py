@@ -83,6 +83,8 @@ def open_job(options: Options) -> Iterator[Job]:
 
 def read_input(path: str) -> bytes:
     if path == STDIN:
+        if sys.stdin is None:
+            raise BadInput("standard input is closed: name a file")
         return sys.stdin.buffer.read()
     try:
         return Path(path).read_bytes()

@@ -1,10 +1,11 @@
 """Makes Triton's interpreter compute what the hardware does. Child processes only.
 
-Two things it gets wrong (seen in Triton 3.6 to 3.9):
+What it gets wrong (seen in Triton 3.6 to 3.9):
 
 - NumPy has no bfloat16, so it keeps such values as their 16 bits, and adds, multiplies and compares those
   bits as whole numbers: every bfloat16 kernel would look wrong. Here each such operation is done in float32
-  and its result rounded back to nearest even.
+  and its result rounded back to nearest even, as is a float32 that is cast to bfloat16 (the interpreter cuts
+  it off). Triton 3.6 has no bfloat16 constants at all.
 - It refuses `input_precision="bf16x3"` and `"bf16x6"`, which the compiler takes.
 """
 
@@ -26,8 +27,24 @@ def repair_interpreter() -> None:
     options = interpreter_builder.options
     precisions = (*options.allowed_dot_input_precisions, *_SPLIT_PRECISIONS)
     object.__setattr__(options, "allowed_dot_input_precisions", tuple(dict.fromkeys(precisions)))
+    if not hasattr(InterpreterBuilder, "get_bf16"):
+        InterpreterBuilder.get_bf16 = _bfloat16_constant
+    InterpreterBuilder.cast_impl = _rounding(InterpreterBuilder.cast_impl)
     for name in _OPERATIONS:
         setattr(InterpreterBuilder, name, _in_float32(getattr(InterpreterBuilder, name)))
+
+
+def _bfloat16_constant(_builder: InterpreterBuilder, value: float) -> TensorHandle:
+    return TensorHandle(narrow(np.array([value], dtype=np.float32)), tl.bfloat16)
+
+
+def _rounding(cast: Callable[..., TensorHandle]) -> Callable[..., TensorHandle]:
+    def run(self: InterpreterBuilder, source: TensorHandle, to: Any) -> TensorHandle:
+        if source.dtype == tl.float32 and to.scalar == tl.bfloat16:
+            return TensorHandle(narrow(source.data), tl.bfloat16)
+        return cast(self, source, to)
+
+    return run
 
 
 def _in_float32(operation: Callable[..., TensorHandle]) -> Callable[..., TensorHandle]:

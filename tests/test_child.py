@@ -39,7 +39,6 @@ def importing(tmp_path, code):
         pytest.param(
             "print('noise' * 10)\nimport os; os._exit(1)", "noise", id="its last words are kept"
         ),
-        pytest.param("x = 1", "no `class ModelNew", id="no model"),
         pytest.param("x = bytearray(1 << 45)", "ran out of memory", id="memory"),
         pytest.param(
             "import os\nfor fd in range(3, 64):\n  try: os.write(fd, b'rubbish\\n')\n  except OSError: pass",
