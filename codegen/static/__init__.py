@@ -1,0 +1,1 @@
+"""What Python source says without being run: names, values, config lists."""
