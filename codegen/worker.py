@@ -1,7 +1,7 @@
 """The child's side of `child.py`: arguments ROLE ASK_FD ANSWER_FD MEMORY_BYTES.
 
-Two roles, because Triton decides at import between compiling and interpreting: `compile` records
-launches and compiles for any GPU, `interpret` runs kernels on the CPU.
+Roles of their own, because Triton decides at import between compiling and interpreting: `compile` records
+launches and compiles for any GPU, `interpret` runs kernels on the CPU. `trace` reads problem files.
 """
 
 from __future__ import annotations
@@ -43,6 +43,10 @@ def _handler(role: str, progress: Callable[[Any], None]) -> Callable[[dict[str, 
         from codegen.launch import Recorder
 
         return Recorder(progress).handle
+    if role == "trace":
+        from codegen.trace import handle
+
+        return handle
     from codegen.interpret import Interpreter
 
     return Interpreter().handle

@@ -1,0 +1,79 @@
+"""The parent's side of `trace`: from a problem file to the problem that its model is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+from codegen.child import Child, ChildFailed
+from codegen.graph import Graph, Unsupported
+from codegen.outcome import BadInput
+from codegen.problem import Problem
+from codegen.recognize import recognize
+
+TRACE_SECONDS = 60
+_SOURCE_WIDTH = 80  # of the line quoted in a message
+
+# No device is looked for, and what a file wraps in torch.compile runs as it is.
+_ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "", "TORCHDYNAMO_DISABLE": "1"}
+
+
+def read_problem(path: Path) -> Problem:
+    """The problem that a PyTorch file states with `Model`, `get_inputs` and `get_init_inputs`.
+
+    Raises BadInput, in one line, when the file can't be read, fails, takes longer than a minute, or
+    computes what is in no family: then with the operation that this was found at, and its line.
+    """
+    with Tracer() as tracer:
+        return tracer.read_problem(path)
+
+
+class Tracer:
+    """A child process that traces one problem file after another."""
+
+    def __init__(self) -> None:
+        self._child: Child | None = None
+
+    def read_problem(self, path: Path) -> Problem:
+        """As `read_problem`. What one file does to its process, others see: meant for files of one project."""
+        try:
+            source = path.read_bytes().decode(errors="replace").split("\n")
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise BadInput(f"{path}: can't be read: {why}") from None
+        if self._child is None:
+            self._child = Child("trace", env=_ENVIRONMENT)
+        try:
+            answer = self._child.ask({"path": str(path.resolve())}, seconds=TRACE_SECONDS)
+        except ChildFailed as failure:
+            if failure.died:
+                self._child = None
+            raise BadInput(f"{path}: can't be traced: {failure}") from None
+        try:
+            return recognize(Graph.from_wire(answer))
+        except Unsupported as error:
+            where = f"{path}:{error.line}" if error.line else str(path)
+            quoted = f": `{_quoted(source, error.line)}`" if error.line else ""
+            raise BadInput(f"{where}: {error.operation}: {error.why}{quoted}") from None
+
+    def close(self) -> None:
+        """Ends the child. Safe to call twice."""
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+
+    def __enter__(self) -> Tracer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _quoted(source: list[str], line: int) -> str:
+    text = " ".join(source[line - 1].split())
+    return text if len(text) <= _SOURCE_WIDTH else f"{text[:_SOURCE_WIDTH]}..."

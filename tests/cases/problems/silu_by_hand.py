@@ -1,0 +1,21 @@
+# spec: {"family": "gemm", "layout": "nn", "dtype": "float32", "epilogue": ["bias", "silu"], "shape": {"m": 96, "n": 56, "k": 40}}
+import torch
+import torch.nn as nn
+
+
+class Model(nn.Module):
+    def forward(self, A, B, bias):
+        x = A @ B
+        x += bias
+        return x * torch.sigmoid(x)
+
+
+def get_inputs():
+    A = torch.randn(96, 40)
+    B = torch.randn(40, 56)
+    bias = torch.randn(56)
+    return [A, B, bias]
+
+
+def get_init_inputs():
+    return []

@@ -1,0 +1,18 @@
+# spec: {"family": "gemm", "layout": "nn", "dtype": "float16", "out_dtype": "float32", "shape": {"m": 96, "n": 56, "k": 40}}
+import torch
+import torch.nn as nn
+
+
+class Model(nn.Module):
+    def forward(self, A, B):
+        return A.float() @ B.float()
+
+
+def get_inputs():
+    A = torch.randn(96, 40).half()
+    B = torch.randn(40, 56).half()
+    return [A, B]
+
+
+def get_init_inputs():
+    return []

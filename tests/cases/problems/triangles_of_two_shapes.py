@@ -1,0 +1,18 @@
+# refused: 8: mm: trimm takes operands of one shape
+import torch
+import torch.nn as nn
+
+
+class Model(nn.Module):
+    def forward(self, A, B):
+        return torch.tril(A) @ torch.tril(B)
+
+
+def get_inputs():
+    A = torch.randn(3, 72, 72)
+    B = torch.randn(1, 72, 72)
+    return [A, B]
+
+
+def get_init_inputs():
+    return []
