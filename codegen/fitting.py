@@ -1,0 +1,97 @@
+"""Choosing configs with the compiler's word that they fit; the GPU need not be in this machine."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from codegen.config import Config
+from codegen.gpu import GpuSpec
+from codegen.inputs import InputSpec, TensorSpec
+from codegen.occupancy import occupancy
+from codegen.outcome import Rejected
+from codegen.problem import Problem
+from codegen.render import choose, render
+from codegen.spec import Configs
+from codegen.toolchain import Built, Compiler, Job, UserFile
+
+Compiled = dict[tuple[str, Config], Built | Rejected]  # by kernel and config
+
+
+def choose_compiled(
+    problem: Problem, gpu: GpuSpec, on_done: Callable[[int], None] | None = None
+) -> tuple[Configs, Compiled]:
+    """The best candidates that fit the GPU, each compiled for it, and what the compiler said of each.
+
+    A config that does not fit makes room for the next, until all do.
+    Raises BadInput and Refused as `choose` does.
+    """
+    compiled: Compiled = {}
+    while True:
+        unfit = {key for key, result in compiled.items() if why_not(gpu, result)}
+        configs = choose(problem, gpu, without=unfit)
+        if all((kernel, config) in compiled for kernel in configs for config in configs[kernel]):
+            return configs, compiled
+        compiled |= compile_configs(problem, gpu, configs, on_done)
+
+
+def why_not(gpu: GpuSpec, result: Built | Rejected) -> str | None:
+    """Why a config cannot run on the GPU; None where it can."""
+    if isinstance(result, Rejected):
+        return result.reason
+    needs = result.resources
+    return occupancy(
+        gpu,
+        registers=needs.registers,
+        shared_bytes=needs.shared_bytes,
+        num_warps=needs.num_warps,
+    ).reason
+
+
+def compile_configs(
+    problem: Problem,
+    gpu: GpuSpec,
+    configs: Configs,
+    on_done: Callable[[int], None] | None = None,
+) -> Compiled:
+    """Every config of the rendered file, compiled as the problem's sizes launch it, and ragged ones."""
+    with tempfile.TemporaryDirectory(prefix="codegen-") as folder:
+        path = Path(folder) / "rendered.py"
+        path.write_text(render(problem, gpu, configs), "utf-8")
+        with Compiler(UserFile(f"{problem.family} for the {gpu.name}", path), gpu) as compiler:
+            compiler.launches(None, forward_inputs(problem))
+            # Sizes of odd bytes lead to the kernel that takes any.
+            sites = compiler.launches(None, forward_inputs(_odd(problem))).sites
+            jobs = [
+                Job(site.index, number, config.warps or 0, config.stages or 0)
+                for site in sites
+                for number, config in enumerate(site.configs)
+            ]
+            results = compiler.compile(jobs, on_done)
+    return {
+        (sites[job.site].kernel, configs[sites[job.site].kernel][job.config]): result
+        for job, result in zip(jobs, results, strict=True)
+    }
+
+
+def _odd(problem: Problem) -> Problem:
+    return replace(problem, m=problem.m | 1, n=problem.n | 1, k=problem.k | 1)
+
+
+def forward_inputs(problem: Problem) -> tuple[InputSpec, ...]:
+    """What the rendered model's `forward` takes, at the problem's sizes."""
+    a = (problem.m, problem.k) if problem.layout[0] == "n" else (problem.k, problem.m)
+    b = (problem.k, problem.n) if problem.layout[1] == "n" else (problem.n, problem.k)
+    inputs = []
+    for name, shape in (("a", a), ("b", b)):
+        batch = problem.batch if name in problem.batched else ()
+        half = {"lower": "tril", "upper": "triu", None: None}[problem.triangle]
+        inputs.append(TensorSpec(problem.dtype, (*batch, *shape), half))
+    for step in problem.epilogue:
+        if step.op == "bias":
+            inputs.append(TensorSpec(problem.out_dtype, (problem.n,)))
+        elif step.op == "residual":
+            inputs.append(TensorSpec(problem.out_dtype, (*problem.batch, problem.m, problem.n)))
+    return tuple(inputs)

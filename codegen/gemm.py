@@ -1,0 +1,90 @@
+"""The gemm family: C = epilogue(op(A) @ op(B)), with leading batch dimensions or without."""
+
+from __future__ import annotations
+
+from codegen.gemm_configs import descriptor_candidates, pointer_candidates
+from codegen.gemm_view import View
+from codegen.gpu import GpuSpec
+from codegen.outcome import BadInput
+from codegen.precision import resolved_precision
+from codegen.problem import FLOAT8, ITEM_BYTES, Problem
+from codegen.spec import Family, Form
+
+FIRST_GPU = (8, 0)
+FIRST_WITH_FLOAT8 = (8, 9)
+# Hopper and data-centre Blackwell: their tensor cores take operands straight from shared memory, which
+# the tensor memory accelerator fills. Others read them through registers, and gain nothing from it.
+READ_SHARED_MEMORY = (9, 10)  # major compute capabilities
+_TMA_MAX_AXES = 3  # a tensor map has five dimensions
+
+# Copying an operand K-major moves 2 x 4 bytes for each of its elements at the memory's rate, and raises
+# the product's rate for the 2N (or 2M) operations that the element takes part in. On an H200 (4.3 TB/s; TF32 at
+# 160 TFLOP/s through pointers and 416 through descriptors) that pays from about 240 on.
+_PACKING_PAYS_FROM = 256
+
+
+def form(problem: Problem, gpu: GpuSpec) -> Form:
+    """How to compute a gemm on a GPU.
+
+    Through descriptors on Hopper and its like, where the problem's sizes let them; operands of the types
+    that its tensor cores read K-major only are copied so first, if that pays. Through pointers everywhere
+    else: splitting float32 operands, or multiplying without tensor cores, happens in registers, where
+    descriptors have measured no better.
+    """
+    _refuse(problem, gpu)
+    precision = resolved_precision(problem, gpu)
+    from_shared = gpu.compute_capability[0] in READ_SHARED_MEMORY
+    rounded = "" if precision != "tf32" else _not_k_major(problem) if from_shared else "ab"
+    kernels = {"gemm_kernel": pointer_candidates(problem, gpu, precision)}
+    if from_shared and precision in (None, "tf32"):
+        k_major_only = precision == "tf32" or problem.dtype in FLOAT8
+        view = View(problem, precision, rounded, _not_k_major(problem) if k_major_only else "")
+        if _describable(view) and _packing_pays(view):
+            tuned = {"gemm_tma_kernel": descriptor_candidates(problem, gpu, precision), **kernels}
+            return Form(f"gemm/{'packed' if view.packed else 'descriptor'}.py.jinja", tuned, view)
+    return Form("gemm/pointer.py.jinja", kernels, View(problem, precision, rounded))
+
+
+FAMILY = Family("gemm", "C = op(A) @ op(B), batched or not, with an epilogue", form)
+
+
+def _refuse(problem: Problem, gpu: GpuSpec) -> None:
+    """Raises BadInput where the family or the GPU cannot compute the problem."""
+    if problem.triangle is not None:
+        raise BadInput("gemm multiplies dense matrices; triangular ones are for the family trimm")
+    if gpu.compute_capability < FIRST_GPU:
+        raise BadInput(f"kernels are rendered for sm_80 and later, and the {gpu.name} is {gpu.sm}")
+    if problem.dtype in FLOAT8 and gpu.compute_capability < FIRST_WITH_FLOAT8:
+        raise BadInput(f"{problem.dtype} needs sm_89 or later, and the {gpu.name} is {gpu.sm}")
+
+
+def _not_k_major(problem: Problem) -> str:
+    """The operands whose elements of one sum do not lie side by side: `a`, `b`, both or none.
+
+    Hopper's tensor cores read 32-bit and 8-bit operands from shared memory only if they do (PTX ISA,
+    wgmma.mma_async: transposing is for .f16 and .bf16). Others go through registers on their way, where
+    rounding them to TF32 costs nothing.
+    """
+    view = View(problem, None)
+    return ("" if view.a.k_major else "a") + ("" if view.b.k_major else "b")
+
+
+def _describable(view: View) -> bool:
+    """Whether operands of the problem's sizes, contiguous, have rows of whole 16 bytes."""
+    problem = view.problem
+    if len(view.axes) > _TMA_MAX_AXES:
+        return False
+    dims = {"M": problem.m, "N": problem.n, "K": problem.k}
+    rows = [(operand.columns, problem.dtype) for operand in (view.a, view.b)]
+    rows = [row for row, name in zip(rows, "ab", strict=True) if name not in view.packed]
+    rows.append(("N", problem.out_dtype))
+    return all(dims[dim] * ITEM_BYTES[dtype] % 16 == 0 and dims[dim] > 0 for dim, dtype in rows)
+
+
+def _packing_pays(view: View) -> bool:
+    """Whether copying the operands that must be copied costs less than it gains."""
+    problem = view.problem
+    uses = {"a": problem.n, "b": problem.m * (problem.batches if view.folded else 1)}
+    return not view.packed or (
+        not view.axes and all(uses[name] >= _PACKING_PAYS_FROM for name in view.packed)
+    )

@@ -1,0 +1,203 @@
+"""What the gemm templates ask beyond the spec: names and places, worked out from the problem."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codegen.problem import FLOAT8, Problem
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A matrix as it lies in memory: `rows` and `columns` are dimensions of the product, M, N or K."""
+
+    letter: str  # a or b
+    rows: str
+    columns: str
+
+    @property
+    def k_major(self) -> bool:
+        """Whether the elements of one sum lie side by side, as tensor cores read them best."""
+        return self.columns == "K"
+
+    @property
+    def transposed(self) -> Operand:
+        return Operand(self.letter, self.columns, self.rows)
+
+
+@dataclass(frozen=True)
+class View:
+    """A gemm as its templates see it.
+
+    `rounded` and `packed` name operands, by the letters a and b: those that the pointer kernel rounds to
+    TF32, and those that are copied K-major before the descriptor kernel runs.
+    """
+
+    problem: Problem
+    precision: str | None
+    rounded: str = ""
+    packed: str = ""
+
+    @property
+    def folded(self) -> bool:
+        """Whether A's leading dimensions are only more rows: one B serves all, and A enters as stored."""
+        problem = self.problem
+        return bool(problem.batch) and problem.batched == "a" and problem.layout[0] == "n"
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The batch axes that kernels see."""
+        return () if self.folded else tuple(range(len(self.problem.batch)))
+
+    @property
+    def a(self) -> Operand:
+        return Operand("a", *("MK" if self.problem.layout[0] == "n" else "KM"))
+
+    @property
+    def b(self) -> Operand:
+        return Operand("b", *("KN" if self.problem.layout[1] == "n" else "NK"))
+
+    @property
+    def tma_a(self) -> Operand:
+        """A as the descriptor kernel reads it."""
+        return self.a.transposed if "a" in self.packed else self.a
+
+    @property
+    def tma_b(self) -> Operand:
+        return self.b.transposed if "b" in self.packed else self.b
+
+    @property
+    def rounds(self) -> bool:
+        """Whether a kernel of the file rounds to TF32."""
+        return bool(self.rounded) or (bool(self.packed) and self.problem.dtype == "float32")
+
+    @property
+    def pointer_factors(self) -> str:
+        """What the pointer kernel multiplies."""
+        return ", ".join(f"round_to_tf32({x})" if x in self.rounded else x for x in "ab")
+
+    @property
+    def dot_options(self) -> str:
+        """What tl.dot is told besides the operands and the accumulator."""
+        if self.precision is not None:
+            return f', input_precision="{self.precision}"'
+        # Hopper sums float8 products in 14 bits of mantissa unless told to add to float32 in between.
+        return ", max_num_imprecise_acc=BLOCK_K" if self.problem.dtype in FLOAT8 else ""
+
+    # Parameters of the kernels, in order.
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What a change of asks for tuning anew: every size. Triton adds the operands' types."""
+        return ("M", "N", "K", *self.batch_sizes)
+
+    @property
+    def batch_sizes(self) -> tuple[str, ...]:
+        return tuple(f"size_z{axis}" for axis in self.axes)
+
+    @property
+    def extras(self) -> tuple[str, ...]:
+        """Operands of the epilogue, in order."""
+        return tuple(s.op for s in self.problem.epilogue if s.op in ("bias", "residual"))
+
+    @property
+    def extra_pointers(self) -> tuple[str, ...]:
+        return tuple(f"{name}_ptr" for name in self.extras)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Of the pointer kernel, after A, B and C."""
+        strides = ("stride_am", "stride_ak", "stride_bk", "stride_bn")
+        return self._with_sizes((*strides, *self._batch_strides("a"), *self._batch_strides("b")))
+
+    @property
+    def tma_parameters(self) -> tuple[str, ...]:
+        """Of the descriptor kernel, after A, B and C."""
+        return self._with_sizes((*self.tma_strides(self.tma_a), *self.tma_strides(self.tma_b)))
+
+    def tma_strides(self, operand: Operand) -> tuple[str, ...]:
+        """Strides of all dimensions but the last, whose elements lie side by side."""
+        letter = operand.letter
+        return (*self._batch_strides(letter), f"stride_{letter}{operand.rows.lower()}")
+
+    def _with_sizes(self, strides: tuple[str, ...]) -> tuple[str, ...]:
+        extra: list[str] = []
+        for name in self.extras:
+            extra += ["stride_bias"] if name == "bias" else ["stride_rm", "stride_rn"]
+            extra += self._batch_strides("r") if name == "residual" else []
+        return (*self.extra_pointers, *self.key, *strides, *extra)
+
+    def _batch_strides(self, letter: str) -> tuple[str, ...]:
+        return tuple(f"stride_{letter}z{axis}" for axis in self.axes)
+
+    def batch_place(self, axis: int) -> str:
+        """Where the matrix with the flat number `batch` is along an axis; the last axis runs fastest."""
+        inner = [f"size_z{later}" for later in self.axes if later > axis]
+        text = "batch"
+        if inner:
+            text += f" // ({' * '.join(inner)})" if len(inner) > 1 else f" // {inner[0]}"
+        return text if axis == 0 else f"{text} % size_z{axis}"
+
+    def batch_offset(self, letter: str) -> str:
+        """Elements from the first matrix of a batch to the one at z0, z1, ..."""
+        return " + ".join(f"z{axis}.to(tl.int64) * stride_{letter}z{axis}" for axis in self.axes)
+
+    # Arguments that the wrapper passes for them.
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        return self._arguments(self.parameters, {"a": ("A", self.a), "b": ("B", self.b)})
+
+    @property
+    def tma_arguments(self) -> tuple[str, ...]:
+        names = {x: f"{x.upper()}_packed" if x in self.packed else x.upper() for x in "ab"}
+        operands = {"a": (names["a"], self.tma_a), "b": (names["b"], self.tma_b)}
+        return self._arguments(self.tma_parameters, operands)
+
+    def _arguments(
+        self, parameters: tuple[str, ...], operands: dict[str, tuple[str, Operand]]
+    ) -> tuple[str, ...]:
+        passed = {"stride_bias": "bias.stride(0)", "bias_ptr": "bias", "residual_ptr": "residual"}
+        for axis in self.axes:
+            passed[f"size_z{axis}"] = f"batch[{axis}]"
+        for letter, (tensor, operand) in {
+            **operands,
+            "r": ("residual", Operand("r", "M", "N")),
+        }.items():
+            for axis in self.axes:
+                passed[f"stride_{letter}z{axis}"] = f"{tensor}.stride({axis})"
+            for place, dim in enumerate((operand.rows, operand.columns), len(self.axes)):
+                passed[f"stride_{letter}{dim.lower()}"] = f"{tensor}.stride({place})"
+        return tuple(passed.get(name, name) for name in parameters)
+
+    # What the wrapper checks, and words for the reader.
+
+    @property
+    def tensors(self) -> tuple[tuple[str, int, str], ...]:
+        """Name, dimensions and type of each operand, in the order that `forward` takes them."""
+        problem, depth = self.problem, len(self.problem.batch)
+        dims = {"residual": 2 + depth, "bias": 1}
+        for name in "AB":
+            dims[name] = 2 + depth if name.lower() in problem.batched else 2
+        types = dict.fromkeys("AB", problem.dtype)
+        return tuple(
+            (name, dims[name], types.get(name, problem.out_dtype))
+            for name in ("A", "B", *self.extras)
+        )
+
+    def stored(self, name: str) -> str:
+        """The shape of A, B or C as stored, `[K, M]` or, where it is batched, `[*batch, K, M]`."""
+        operand = {"A": self.a, "B": self.b, "C": Operand("c", "M", "N")}[name]
+        batched = self.problem.batch and (name == "C" or name.lower() in self.problem.batched)
+        return f"[{'*batch, ' if batched else ''}{operand.rows}, {operand.columns}]"
+
+    @property
+    def described(self) -> tuple[str, ...]:
+        """Of A, B and C, those that the descriptor kernel reads or writes where they are."""
+        return tuple(name for name in "ABC" if name.lower() not in self.packed)
+
+    @property
+    def sizes_text(self) -> str:
+        problem = self.problem
+        sizes = f"M={problem.m}, N={problem.n}, K={problem.k}"
+        return f"batch={'x'.join(map(str, problem.batch))}, {sizes}" if problem.batch else sizes

@@ -1,0 +1,199 @@
+"""`codegen render`: kernel files from templates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from codegen.families import FAMILIES
+from codegen.gpu import GpuSpec, find_gpu
+from codegen.outcome import BadInput, Refused
+from codegen.problem import (
+    BATCHED,
+    ITEM_BYTES,
+    LAYOUTS,
+    PRECISIONS,
+    STEPS,
+    TRIANGLES,
+    Problem,
+    Step,
+)
+from codegen.record import Record, file_stem
+from codegen.render import choose
+from codegen.spec import Spec
+
+ACCEPTED, REFUSED = 0, 1
+DEFAULT_SHAPE = "m=4096,n=4096,k=4096"
+
+
+@click.command("render")
+@click.argument("what", nargs=-1, metavar="FAMILY | SPEC.json...")
+@click.option("--gpu", metavar="NAME", help="The target; it need not be in this machine.")
+@click.option(
+    "--shape",
+    metavar="M=..,N=..,K=..",
+    help=f"Sizes to choose configs for; the kernel takes any. [default: {DEFAULT_SHAPE}]",
+)
+@click.option(
+    "--layout", type=click.Choice(LAYOUTS), help="n as it enters the product, t transposed."
+)
+@click.option("--dtype", type=click.Choice(list(ITEM_BYTES)), help="Of the operands.")
+@click.option("--out-dtype", metavar="DTYPE", help="Of the result. [default: the operands']")
+@click.option(
+    "--precision", type=click.Choice(PRECISIONS), help="Of float32. [default: float32 grade]"
+)
+@click.option("--triangle", type=click.Choice(TRIANGLES), help="Of the operands, for trimm.")
+@click.option("--batch", metavar="N,N", help="Leading sizes of the result.")
+@click.option("--batched", type=click.Choice(BATCHED), help="Which operands have them.")
+@click.option("--epilogue", metavar="STEP,STEP", help="In order: bias,gelu,scale=0.5,residual.")
+@click.option("-o", "--output", metavar="DIR", help="Write the file and its record there.")
+@click.option("--no-verify", is_flag=True, help="Do not compile the configs for the GPU.")
+@click.option("--check", is_flag=True, help="Render all records anew; fail on any difference.")
+@click.option("--list", "listing", is_flag=True, help="Show families and options.")
+def render(
+    what: tuple[str, ...],
+    gpu: str | None,
+    output: str | None,
+    no_verify: bool,
+    check: bool,
+    listing: bool,
+    **fields: str | None,
+) -> int:
+    """Render a kernel file for a problem and a GPU.
+
+    FAMILY is gemm or trimm, described by the options; SPEC.json is a record as kept in generated/. With
+    --check, records or folders of records (default: generated). The code goes to standard output, or with
+    -o into a folder, its record beside it.
+    """
+    if listing:
+        click.echo(_listing(), nl=False)
+        return ACCEPTED
+    if check:
+        return _check(what or ("generated",))
+    records = [_record(name, gpu, no_verify, fields) for name in what]
+    if not records:
+        raise click.UsageError("Name a family, or a record: gemm, generated/NAME.json.")
+    if len(records) > 1 and not output:
+        raise click.UsageError("Several records need -o DIR.")
+    for record in records:
+        _put(record, output)
+    return ACCEPTED
+
+
+def _record(name: str, gpu: str | None, no_verify: bool, fields: dict[str, str | None]) -> Record:
+    """A record read from a file, or made for a family with configs chosen for the GPU."""
+    if name.endswith(".json"):
+        given = [f"--{field.replace('_', '-')}" for field, text in fields.items() if text]
+        if given or gpu:
+            raise BadInput(
+                f"{name} is a whole spec: {(given or ['--gpu'])[0]} cannot be added to it"
+            )
+        return Record.read(Path(name))
+    if gpu is None:
+        raise BadInput("name the GPU to render for: --gpu rtx-4090 (`codegen gpus` lists them)")
+    problem, target = _problem(name, fields), find_gpu(gpu)
+    if no_verify:
+        return Record(Spec(problem, target, choose(problem, target)))
+    return Record(_compiled(problem, target))
+
+
+def _compiled(problem: Problem, gpu: GpuSpec) -> Spec:
+    from codegen.fitting import choose_compiled, why_not
+
+    configs, compiled = choose_compiled(problem, gpu)
+    for (kernel, config), result in compiled.items():
+        refusal = why_not(gpu, result)
+        if refusal:
+            click.echo(f"codegen: {kernel} {config} left out: {refusal}", err=True)
+    count = sum(map(len, configs.values()))
+    click.echo(f"codegen: {count} configs compiled for the {gpu.name}; not run", err=True)
+    return Spec(problem, gpu, configs)
+
+
+def _problem(family: str, fields: dict[str, str | None]) -> Problem:
+    """The problem that the options describe, through the same checks as one read from JSON."""
+    data: dict[str, object] = {
+        "family": family,
+        "shape": _sizes(fields.pop("shape") or DEFAULT_SHAPE),
+    }
+    batch, epilogue = fields.pop("batch"), fields.pop("epilogue")
+    if batch:
+        data["batch"] = [_number("--batch", size) for size in batch.split(",")]
+    if epilogue:
+        data["epilogue"] = [str(Step.parse(step)) for step in epilogue.split(",")]
+    data |= {name: text for name, text in fields.items() if text is not None}
+    return Problem.from_json(data)
+
+
+def _sizes(text: str) -> dict[str, int]:
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    return {name.strip(): _number(f"--shape {name.strip()}", size) for name, _, size in pairs}
+
+
+def _number(where: str, text: str) -> int:
+    if not text.strip().isdecimal():
+        raise BadInput(f"{where}: {text.strip()!r} is no whole number")
+    return int(text)
+
+
+def _put(record: Record, output: str | None) -> None:
+    """The file to standard output, or with its record into a folder; only if it keeps the required order."""
+    source = record.source()
+    _refuse_findings(record, source)
+    if output is None:
+        click.echo(source, nl=False)
+        return
+    from codegen.write import write_whole
+
+    folder = Path(output)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{file_stem(record.spec)}.py"
+    write_whole(path, source.encode())
+    write_whole(path.with_suffix(".json"), record.text().encode())
+    click.echo(f"codegen: wrote {path} and its record", err=True)
+
+
+def _refuse_findings(record: Record, source: str) -> None:
+    from codegen.order import check
+
+    for finding in check(source.encode()):
+        raise Refused(
+            f"{file_stem(record.spec)}.py:{finding.line}: {finding.code} {finding.message}"
+        )
+
+
+def _check(places: tuple[str, ...]) -> int:
+    """Renders every record anew and compares with the file beside it."""
+    different = 0
+    paths = [path for place in places for path in _records(Path(place))]
+    for path in paths:
+        rendered, beside = Record.read(path).source(), path.with_suffix(".py")
+        if not beside.is_file():
+            different += 1
+            click.echo(f"{beside}: missing: render {path} with -o {path.parent}")
+        elif beside.read_text("utf-8") != rendered:
+            different += 1
+            click.echo(f"{beside}: differs from what {path.name} renders to")
+    click.echo(f"codegen: {len(paths)} rendered, {different} different", err=True)
+    return REFUSED if different else ACCEPTED
+
+
+def _records(place: Path) -> list[Path]:
+    if place.is_dir():
+        return sorted(place.glob("*.json"))
+    if not place.exists():
+        raise BadInput(f"{place}: no such file or folder")
+    return [place.with_suffix(".json")]
+
+
+def _listing() -> str:
+    rows = {
+        "families": "\n             ".join(f"{f.name}: {f.summary}" for f in FAMILIES.values()),
+        "layouts": ", ".join(LAYOUTS),
+        "dtypes": ", ".join(ITEM_BYTES),
+        "precisions": ", ".join(PRECISIONS) + " (of float32; the default is float32 grade)",
+        "triangles": ", ".join(TRIANGLES) + " (trimm)",
+        "epilogue": ", ".join(op if op != "scale" else "scale=X" for op in STEPS) + " (gemm)",
+    }
+    return "".join(f"{name:12} {text}\n" for name, text in rows.items())

@@ -1,0 +1,90 @@
+"""What a rendered file is made from, and what a family of kernels has to say for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from codegen.config import Config
+from codegen.gpu import GpuSpec, find_gpu
+from codegen.outcome import BadInput
+from codegen.problem import Problem
+
+Configs = Mapping[
+    str, tuple[Config, ...]
+]  # of each autotuned kernel of a file, by the kernel's name
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Everything a file's bytes follow from; and what every template sees."""
+
+    problem: Problem
+    gpu: GpuSpec
+    configs: Configs
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "problem": self.problem.to_json(),
+            "gpu": self.gpu.key,
+            "configs": {
+                kernel: [_config_to_json(config) for config in configs]
+                for kernel, configs in self.configs.items()
+            },
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Spec:
+        """Reads what `to_json` writes; other fields are left to others. Raises BadInput."""
+        for name in ("problem", "gpu", "configs"):
+            if name not in data:
+                raise BadInput(f"a spec lacks {name!r}; it has problem, gpu and configs")
+        if not isinstance(data["gpu"], str):
+            raise BadInput(f"gpu must be a name, and is {data['gpu']!r}")
+        try:
+            configs = {
+                str(kernel): tuple(map(_config_from_json, entries))
+                for kernel, entries in data["configs"].items()
+            }
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise BadInput(
+                "configs must map each kernel to a list of {meta, num_warps, num_stages}"
+            ) from None
+        return cls(Problem.from_json(data["problem"]), find_gpu(data["gpu"]), configs)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A config worth trying, and why."""
+
+    config: Config
+    reason: str
+    shared_bound: int | None = None  # bytes of shared memory it takes at most; None: unknown
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to compute a problem: a template, and the candidates of each kernel it autotunes, best first."""
+
+    template: str  # below templates/
+    kernels: Mapping[str, tuple[Candidate, ...]]
+    view: object = None  # what the template needs besides the spec
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kind of problem. `form` raises BadInput where the family or the GPU cannot compute a problem."""
+
+    name: str
+    summary: str
+    form: Callable[[Problem, GpuSpec], Form]
+
+
+def _config_to_json(config: Config) -> dict[str, Any]:
+    return {"meta": dict(config.meta), "num_warps": config.warps, "num_stages": config.stages}
+
+
+def _config_from_json(data: Mapping[str, Any]) -> Config:
+    meta = tuple((str(name), int(value)) for name, value in data["meta"].items())
+    return Config(meta, int(data["num_warps"]), int(data["num_stages"]))

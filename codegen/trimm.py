@@ -1,0 +1,161 @@
+"""The trimm family: products of triangular matrices, tril(A) @ tril(B) and triu(A) @ triu(B)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codegen.gpu import GpuSpec
+from codegen.outcome import BadInput
+from codegen.precision import resolved_precision
+from codegen.problem import ITEM_BYTES, Problem
+from codegen.spec import Family, Form
+from codegen.trimm_configs import descriptor_candidates, pointer_candidates
+
+FIRST_GPU = (8, 0)
+FIRST_WITH_TMA = (9, 0)
+DTYPES = ("float32", "float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Where a tile meets one end of the sum over k: the tile's first row or column, and its extent there."""
+
+    first: str
+    block: str
+
+
+_ROWS, _COLUMNS = Edge("first_row", "BLOCK_M"), Edge("first_col", "BLOCK_N")
+
+
+@dataclass(frozen=True)
+class View:
+    """What the templates need besides the spec: the kernels' names, and the words that differ by triangle."""
+
+    problem: Problem
+    precision: str | None
+    swapped: bool  # the dot computes the transposed tile
+    rounded: tuple[str, ...]  # the operands rounded to TF32 in the kernel
+
+    @property
+    def lower(self) -> bool:
+        return self.problem.triangle == "lower"
+
+    @property
+    def batched(self) -> bool:
+        return bool(self.problem.batch)
+
+    @property
+    def function(self) -> str:
+        return "tril_matmul" if self.lower else "triu_matmul"
+
+    @property
+    def pointer_kernel(self) -> str:
+        return f"{self.function}_kernel"
+
+    @property
+    def descriptor_kernel(self) -> str:
+        return f"{self.function}_descriptor_kernel"
+
+    @property
+    def formula(self) -> str:
+        half = "tril" if self.lower else "triu"
+        suffix = ".mT" if self.batched else ".T"
+        a, b = (
+            f"{half}({name + suffix if name in self.transposed else name})" for name in ("A", "B")
+        )
+        return f"{a} @ {b}"
+
+    @property
+    def shape(self) -> str:
+        return "[..., N, N]" if self.batched else "[N, N]"
+
+    @property
+    def transposed(self) -> tuple[str, ...]:
+        """The operands stored transposed."""
+        return tuple(
+            name for name, stored in zip("AB", self.problem.layout, strict=True) if stored == "t"
+        )
+
+    @property
+    def inside(self) -> str:
+        """Where the triangle lies, seen from the diagonal."""
+        return "below" if self.lower else "above"
+
+    @property
+    def keeps(self) -> str:
+        """How the row of an element in the triangle compares to its column."""
+        return ">=" if self.lower else "<="
+
+    @property
+    def start(self) -> Edge:
+        """What bounds k from below: B's diagonal for lower triangles, A's for upper ones."""
+        return _COLUMNS if self.lower else _ROWS
+
+    @property
+    def stop(self) -> Edge:
+        return _ROWS if self.lower else _COLUMNS
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What a change of asks for tuning anew. Triton adds the operands' types."""
+        return ("N", "batches") if self.batched else ("N",)
+
+    @property
+    def dot_options(self) -> str:
+        return f', input_precision="{self.precision}"' if self.precision is not None else ""
+
+
+def form(problem: Problem, gpu: GpuSpec) -> Form:
+    """How to compute a triangular product on a GPU: through descriptors from Hopper on, else through pointers.
+
+    Pointers it is everywhere for what descriptors do not help: multiply-adds without tensor cores, operands
+    stored transposed, batches, and rows that are not whole 16 bytes. Also TF32 on Hopper, for now.
+    """
+    _refuse(problem, gpu)
+    precision = resolved_precision(problem, gpu)
+    major = gpu.compute_capability[0]
+    tf32 = precision == "tf32"
+    view = View(
+        problem,
+        precision,
+        # wgmma, which is Hopper's alone, reads TF32 operands from shared memory K-major only, and B is not
+        # (PTX ISA, wgmma.mma_async: transposing is for .f16 and .bf16).
+        swapped=tf32 and major == 9,
+        # Free for operands that go through registers anyway: both of mma.sync, B of wgmma and tcgen05.
+        rounded=() if not tf32 else ("b",) if major in (9, 10) else ("a", "b"),
+    )
+    pointer = {view.pointer_kernel: pointer_candidates(problem, gpu, precision)}
+    # With the swapped operand read through a descriptor, results on an H200 were wrong by 0.03 to 0.4 (N 2048
+    # to 8192, Triton 3.6, 2026-11-21), and right through pointers: not used until that is understood.
+    if (
+        gpu.compute_capability < FIRST_WITH_TMA
+        or view.swapped
+        or not _describable(problem, precision)
+    ):
+        return Form("trimm/pointer.py.jinja", pointer, view)
+    descriptor = {view.descriptor_kernel: descriptor_candidates(problem, gpu, precision)}
+    return Form("trimm/descriptor.py.jinja", {**descriptor, **pointer}, view)
+
+
+FAMILY = Family("trimm", "tril(A) @ tril(B) and triu(A) @ triu(B), the other half zeros", form)
+
+
+def _refuse(problem: Problem, gpu: GpuSpec) -> None:
+    """Raises BadInput where the family or the GPU cannot compute the problem."""
+    if problem.triangle is None:
+        raise BadInput("trimm multiplies triangular matrices: say which triangle, lower or upper")
+    if gpu.compute_capability < FIRST_GPU:
+        raise BadInput(f"kernels are rendered for sm_80 and later, and the {gpu.name} is {gpu.sm}")
+    if problem.dtype not in DTYPES:
+        raise BadInput(f"trimm takes {', '.join(DTYPES)}, and not {problem.dtype}")
+    if problem.batch and problem.batched != "ab":
+        raise BadInput("trimm takes batches of both operands: expand the one that all share")
+    if problem.epilogue:
+        raise BadInput(f"trimm has no epilogue, and {problem.epilogue[0]} was asked for")
+
+
+def _describable(problem: Problem, precision: str | None) -> bool:
+    whole_rows = all(
+        problem.n * ITEM_BYTES[dtype] % 16 == 0 for dtype in (problem.dtype, problem.out_dtype)
+    )
+    return precision != "ieee" and problem.layout == "nn" and not problem.batch and whole_rows
