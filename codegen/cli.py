@@ -26,7 +26,21 @@ READER_LEFT = 128 + 13  # as a shell reports SIGPIPE
 _OUTPUT_IS_GONE = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """The commands of this module, and `render`, which is imported when it is asked for."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return sorted([*super().list_commands(context), "render"])
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name == "render":
+            from codegen.render_command import render
+
+            return render
+        return super().get_command(context, name)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="codegen")
 def cli() -> None:
     """Makes and tunes Triton kernels without guessing."""

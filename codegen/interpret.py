@@ -18,7 +18,6 @@ from torch.overrides import TorchFunctionMode
 from triton.runtime.autotuner import Autotuner
 from triton.runtime.interpreter import GridExecutor
 
-from codegen.repair import repair_interpreter
 from codegen.gpu import GpuSpec
 from codegen.inputs import from_wire
 from codegen.launch import MODEL
@@ -32,6 +31,7 @@ from codegen.load import (
 )
 from codegen.outcome import BadInput
 from codegen.pretend import PretendCuda, pretend_gpu
+from codegen.repair import repair_interpreter
 
 # How far from the reference a right kernel may be, in units of the library's own error: room for another order
 # of summation (sequential over K where the library sums blocks), far below one wrong element.

@@ -20,7 +20,9 @@ class Resources:
     shared_bytes: int  # per block, static and dynamic
     registers: int  # per thread
     spill_bytes: int  # local memory per thread: spills and stack frame
-    num_warps: int  # per block, as compiled: warp specialisation may add to or drop from what was asked
+    num_warps: (
+        int  # per block, as compiled: warp specialisation may add to or drop from what was asked
+    )
     binary: str  # SHA-256 of the machine code; equal means the same kernel
 
 

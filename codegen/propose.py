@@ -50,9 +50,10 @@ def neighbours(
 ) -> list[Neighbour]:
     """Every config the rules allow around the originals (index, fitted), without those already `taken`.
 
-    num_stages moves by at most `rules.max_stage_step`; num_warps takes any allowed value, but only where
-    occupancy suggests it: fewer than 16 warps resident on an SM. Blocks and all else stay. An original whose
-    knobs are no plain numbers has no neighbours.
+    num_stages moves by at most `rules.max_stage_step`; num_warps to an allowed half or double, but only where
+    occupancy suggests it: fewer than 16 warps resident on an SM. (Further steps never won in the sweep named
+    below, and those down compile for seconds, into spills.) Blocks and all else stay. An original whose knobs
+    are no plain numbers has no neighbours.
     """
     seen = {_key(config) for config in taken}
     found: list[Neighbour] = []
@@ -61,10 +62,13 @@ def neighbours(
         if warps is None or stages is None:
             continue
         few_warps = original.occupancy.warps_per_sm < HIDING_WARPS
+        near = (warps // 2, warps, warps * 2) if few_warps else (warps,)
         for new_stages in rules.num_stages:
             if abs(new_stages - stages) > rules.max_stage_step:
                 continue
-            for new_warps in rules.num_warps if few_warps else (warps,):
+            for new_warps in near:
+                if new_warps != warps and new_warps not in rules.num_warps:
+                    continue
                 config = original.config.with_knobs(new_warps, new_stages)
                 if _key(config) not in seen:
                     seen.add(_key(config))

@@ -93,7 +93,14 @@ def test_sizes_already_small_are_kept():
 
 
 def test_what_counts_groups_or_warps_is_no_tile_side():
-    meta = (("BLOCK_M", 64), ("GROUP_M", 32), ("SPLIT_K", 16), ("NUM_SMS", 132), ("EVEN_K", True), ("BK", 8))
+    meta = (
+        ("BLOCK_M", 64),
+        ("GROUP_M", 32),
+        ("SPLIT_K", 16),
+        ("NUM_SMS", 132),
+        ("EVEN_K", True),
+        ("BK", 8),
+    )
     assert block_sides([Config(meta), Config((("TILE_N", 256),))]) == (64, 256)
 
 

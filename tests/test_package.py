@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -23,13 +24,20 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 FLOORS = {
     "data": "config gpu outcome problem spec stage rules",
     "pure": """
-        effects entries families follow gemm gemm_configs gemm_view imports inputs interchange known ncu
-        occupancy order platforms precision profile prompt prompt_gpu propose rank reading
-        render rewrite scopes sections sites source spelling targets trimm trimm_configs values
-        writing
+        axes effects entries evaluate families forms gemm gemm_configs gemm_view graph imports inputs
+        interchange ncu occupancy operands order places precision profile prompt prompt_gpu propose rank
+        recognize record render rewrite sections sites source spelling static.configs
+        static.expressions static.known static.platforms static.scopes static.statements
+        static.surroundings static.values targets trimm trimm_configs writing
     """,
-    "toolchain": "build child failure interpret launch load pretend repair toolchain verify worker",
-    "shell": "__main__ cli gpu_table job lint listing pipeline present question report rows steps tune write",
+    "toolchain": """
+        build child failure fitting interpret launch load pretend repair toolchain trace tracing verify
+        worker
+    """,
+    "shell": """
+        __main__ cli gpu_table job lint listing pipeline present question render_command report rows steps
+        tune write
+    """,
 }
 FLOOR = {name: floor for floor, names in enumerate(FLOORS.values()) for name in names.split()}
 TOOLCHAIN = {"torch", "triton", "numpy"}
@@ -38,7 +46,7 @@ TOOLCHAIN = {"torch", "triton", "numpy"}
 def imports(path: Path) -> set[str]:
     """Every module that a file imports, wherever in it: `codegen.gpu`, `torch`, ..."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    for node in _running(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module == "codegen":
@@ -48,11 +56,25 @@ def imports(path: Path) -> set[str]:
     return found
 
 
-MODULES = {path.stem: imports(path) for path in (ROOT / "codegen").glob("*.py")}
+PACKAGE = ROOT / "codegen"
+
+
+def _running(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node but those under `if TYPE_CHECKING`, which never run."""
+    yield tree
+    for child in ast.iter_child_nodes(tree):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield from _running(child)
+
+
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): imports(path)
+    for path in PACKAGE.rglob("*.py")
+    if path.name != "__init__.py"
+}
 OWN = {
     name: {m.removeprefix("codegen.") for m in found if m.startswith("codegen.")} & set(MODULES)
     for name, found in MODULES.items()
-    if name != "__init__"
 }
 
 

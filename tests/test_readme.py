@@ -38,17 +38,23 @@ def comparable(text: str) -> str:
     return text if stated[1] == version("triton") else re.sub(r"[-\d.,]+| +", "#", text)
 
 
-@pytest.mark.parametrize("block", BLOCK.finditer(README.read_text()), ids=lambda block: block["command"][:40])
+@pytest.mark.parametrize(
+    "block", BLOCK.finditer(README.read_text()), ids=lambda block: block["command"][:40]
+)
 def test_the_readme_shows_what_its_commands_print(block):
     assert comparable(run(block["command"])) == comparable(block["output"])
 
 
 def test_the_readme_names_only_files_that_are_there():
     links = re.findall(r"\]\((?!https?:)([^)#]+)", README.read_text())
-    named = re.findall(r"`((?:tests|docs|codegen|generated|templates)/[\w./]+)`", README.read_text())
+    named = re.findall(
+        r"`((?:tests|docs|codegen|generated|templates)/[\w./]+)`", README.read_text()
+    )
     assert [path for path in (*links, *named) if not (ROOT / path).exists()] == []
 
 
 if __name__ == "__main__":
-    text = BLOCK.sub(lambda b: f"```console\n$ {b['command']}\n{run(b['command'])}```", README.read_text())
+    text = BLOCK.sub(
+        lambda b: f"```console\n$ {b['command']}\n{run(b['command'])}```", README.read_text()
+    )
     README.write_text(text)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import pytest
-
 from codegen.cli import main
 from codegen.prompt import read_prompt
 from codegen.sites import find_sites

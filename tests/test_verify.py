@@ -60,7 +60,7 @@ def test_without_a_reference_the_minority_is_named(tmp_path):
 
 
 def test_without_a_reference_and_a_majority_it_refuses(tmp_path):
-    with pytest.raises(Refused, match="disagree .* --reference"):
+    with pytest.raises(Refused, match=r"disagree .* --reference"):
         check(tmp_path, SCALE.replace("x * 2 + x", "x * BLOCK"), "float32[100000]")
 
 
@@ -117,7 +117,7 @@ def test_a_wrapper_that_refuses_all_small_inputs_is_reported(tmp_path):
 
 
 def test_every_config_wrong_is_reported_in_one_line(tmp_path):
-    with pytest.raises(BadInput, match="no config gives a right result.*relative error 0.33"):
+    with pytest.raises(BadInput, match=r"no config gives a right result.*relative error 0\.33"):
         check(tmp_path, SCALE, "float32[65536]", reference="4.5 * x")
 
 
