@@ -66,7 +66,7 @@ def in_forks(
         # Read end of its pipe -> the job's index, its process, what it said so far.
         running: dict[int, tuple[int, int, bytes]] = {}
         while waiting or running:
-            while waiting and len(running) < (os.cpu_count() or 1):
+            while waiting and len(running) < len(os.sched_getaffinity(0)):
                 index, job = waiting.pop()
                 read, process = _fork(partial(run, job), path, seconds)
                 running[read] = (index, process, b"")
@@ -88,13 +88,15 @@ def _fork(run: Callable[[], dict[str, Any]], path: str, seconds: int) -> tuple[i
     if process:
         os.close(write)
         return read, process
-    signal.alarm(seconds)  # its default action ends the process, also inside the compiler
-    try:
-        result = run()
-    except BaseException as error:  # foreign code: whatever it raises is a result
-        result = {"rejected": explain(error, path)}
-    os.write(write, json.dumps(result).encode())
-    os._exit(0)
+    try:  # whatever happens, the fork must not go on as a second worker
+        signal.alarm(seconds)  # its default action ends the process, also inside the compiler
+        try:
+            result = run()
+        except BaseException as error:  # foreign code: whatever it raises is a result
+            result = {"rejected": explain(error, path)}
+        os.write(write, json.dumps(result).encode())
+    finally:
+        os._exit(0)
 
 
 def _outcome(process: int, said: bytes, seconds: int) -> dict[str, Any]:

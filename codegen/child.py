@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +24,7 @@ from typing import Any
 
 MEMORY_LIMIT_BYTES = 12 << 30
 _KILL_WAIT_SECONDS = 5
+_STOP_SECONDS = 0.2  # how soon a stop is noticed
 
 # This very package, whatever is installed; and (-P) nothing from the folder the user happens to be in, which
 # may well hold a `codegen` of its own.
@@ -44,8 +46,15 @@ class Child:
     """One process of `codegen.worker`, in the given role, that answers questions until closed."""
 
     def __init__(
-        self, role: str, *, env: Mapping[str, str], memory_bytes: int = MEMORY_LIMIT_BYTES
+        self,
+        role: str,
+        *,
+        env: Mapping[str, str],
+        memory_bytes: int = MEMORY_LIMIT_BYTES,
+        stop: threading.Event | None = None,
     ) -> None:
+        self._stop = stop  # set from another thread, it ends a question that is under way
+        self._closed = False
         ask_read, ask_write = os.pipe()
         answer_read, answer_write = os.pipe()
         self._ask = os.fdopen(ask_write, "wb")
@@ -92,8 +101,10 @@ class Child:
             try:
                 answer = json.loads(line)
             except ValueError:
+                answer = None
+            if not isinstance(answer, dict) or not answer.keys() & {"progress", "error", "result"}:
                 self.close()
-                raise ChildFailed("wrote into the channel it answers on", died=True) from None
+                raise ChildFailed("wrote into the channel it answers on", died=True)
             if "progress" in answer:
                 deadline = time.monotonic() + seconds
                 if on_progress:
@@ -107,7 +118,14 @@ class Child:
         with selectors.DefaultSelector() as selector:
             selector.register(self._answer, selectors.EVENT_READ)
             while b"\n" not in self._buffer:
-                if not selector.select(max(0.0, deadline - time.monotonic())):
+                left = deadline - time.monotonic()
+                ready = selector.select(min(max(0.0, left), _STOP_SECONDS))
+                if self._stop is not None and self._stop.is_set():
+                    self.close()
+                    raise ChildFailed("was stopped", died=True)
+                if not ready and left > _STOP_SECONDS:
+                    continue
+                if not ready:
                     self.close()
                     raise ChildFailed(f"ran longer than {seconds:g} s", died=True)
                 chunk = self._answer.read(1 << 16)
@@ -144,7 +162,10 @@ class Child:
         return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
 
     def close(self) -> None:
-        """Ends the child and all it started. Safe to call twice."""
+        """Ends the child and its process group. Safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()

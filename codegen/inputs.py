@@ -136,28 +136,41 @@ def small_sizes(
     """Given size -> the small size that stands for it: two tiles of the largest side and a ragged rest.
 
     Sizes that are equal stay equal, sizes that differ stay different, and a size already as small is
-    kept. Where whole tiles of the largest side would make a tensor too big to interpret, smaller sides
-    are taken. With `ragged` false every size is a multiple of the side, for wrappers that ask for that.
+    kept. Sizes that only lead (batches) become a handful. Where whole tiles of the largest side would make
+    a tensor too big to interpret, smaller sides are taken. With `ragged` false every size is a multiple of the side, for wrappers that ask for that.
     """
     tensors = [spec for spec in specs if isinstance(spec, TensorSpec)]
     given = sorted({size for spec in tensors for size in spec.shape}, reverse=True)
     choices = sorted({side for side in sides if side >= _MIN_BLOCK}, reverse=True) or [128]
     while choices[-1] > _MIN_BLOCK:
         choices.append(choices[-1] // 2)
+    inner = {size for spec in tensors for size in spec.shape[-2:]}
+    leading = [size for size in given if size not in inner]
     for side in choices:
-        small = _sizes_of(given, side, ragged)
+        small = _sizes_of([size for size in given if size in inner], side, ragged)
+        small |= _batch_sizes(leading, set(small.values()))
         if all(elements((shrink(spec, small),)) <= _MAX_ELEMENTS for spec in tensors):
             break
     return small
 
 
 def _sizes_of(given: Sequence[int], side: int, ragged: bool) -> dict[int, int]:
+    small = {size: size for size in given if size <= 2 * side + max(_RAGGED)}  # small already
+    for place, size in enumerate(size for size in given if size not in small):
+        rest = _RAGGED[place % len(_RAGGED)] if ragged else side * place
+        stands = 2 * side + rest
+        while stands in small.values():
+            stands += 2 * max(_RAGGED) if ragged else side
+        small[size] = min(size, stands)
+    return small
+
+
+def _batch_sizes(given: Sequence[int], taken: set[int]) -> dict[int, int]:
     small: dict[int, int] = {}
-    for place, size in enumerate(given):
-        rest = (
-            _RAGGED[place % len(_RAGGED)] + 64 * (place // len(_RAGGED)) if ragged else side * place
-        )
-        small[size] = min(size, 2 * side + rest)
+    for size in given:
+        stands = next(n for n in range(2, 1 << 20) if n not in taken)
+        taken.add(stands)
+        small[size] = min(size, stands)
     return small
 
 

@@ -137,8 +137,9 @@ class Interpreter:
             [distance(out, ref) for out, ref in _paired(outputs, self._expected)], self._bounds
         )
 
-    def _compare(self, path: str, files: list[str]) -> list[list[dict[str, Any]]]:
-        """Without a reference: how far each kept output is from each other one, and whether they agree.
+    def _compare(self, path: str, files: list[str]) -> dict[str, Any]:
+        """Without a reference: which outputs lack elements that others have, how far each is from each other
+        one, and whether they agree.
 
         There is no library error to derive a bound from here. The square root of the coarsest dtype's spacing
         lies far above rounding and far below a missing element, whose error is of the order of the result.
@@ -155,7 +156,10 @@ class Interpreter:
             worst = _worst(errors, [(bound, bound)] * len(errors))
             return {"agree": worst.pop("right"), **worst}
 
-        return [[apart(left, right) for right in kept] for left in kept]
+        return {
+            "unwritten": [any(_lacks(left, right) for right in kept) for left in kept],
+            "apart": [[apart(left, right) for right in kept] for left in kept],
+        }
 
 
 @contextlib.contextmanager
@@ -260,6 +264,14 @@ def _bounds(
         )
         for per_run in zip(*errors, strict=True)
     ]
+
+
+def _lacks(out: Outputs, other: Outputs) -> bool:
+    """Whether `out` is NaN somewhere that `other` is not: nobody wrote there."""
+    return any(
+        a.shape == b.shape and bool((a.isnan() & ~b.isnan()).any())
+        for a, b in zip(out, other, strict=False)
+    )
 
 
 def distance(out: torch.Tensor, ref: torch.Tensor) -> tuple[float, float]:

@@ -118,7 +118,7 @@ def _user_file(
 ) -> UserFile:
     if path != STDIN and prompt is None:
         return UserFile(path, Path(path).resolve())
-    stem = "stdin" if path == STDIN else Path(path).stem
+    stem = "stdin" if path == STDIN else Path(path).stem[:40]
     # A module's name: the code is imported under it.
     copy = folder / f"{''.join(c if c.isalnum() and c.isascii() else '_' for c in stem)}_code.py"
     copy.write_bytes(code)

@@ -231,7 +231,13 @@ def _with_knobs(config: TritonConfig, warps: int, stages: int) -> TritonConfig:
         num_ctas=config.num_ctas,
         maxnreg=config.maxnreg,
         pre_hook=config.pre_hook,
+        **({"ir_override": override} if (override := _ir_override(config)) else {}),
     )
+
+
+def _ir_override(config: TritonConfig) -> str | None:
+    override: str | None = getattr(config, "ir_override", None)
+    return override
 
 
 def _describe(values: tuple[Any, ...]) -> str:
@@ -260,6 +266,7 @@ def _config_to_wire(config: TritonConfig) -> dict[str, Any]:
         "num_ctas": config.num_ctas if config.num_ctas != 1 else None,
         "maxnreg": config.maxnreg,
     }
+    extra["ir_override"] = repr(override) if (override := _ir_override(config)) else None
     extra["pre_hook"] = getattr(config.pre_hook, "__name__", None)
     return {
         "meta": [[name, *_value_to_wire(value)] for name, value in config.kwargs.items()],

@@ -62,7 +62,7 @@ def _static(paths: Sequence[str]) -> Iterator[ListedFile]:
     if len(paths) < _WORTH_A_POOL:
         yield from map(_list_file, paths)
         return
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         yield from pool.map(_list_file, paths, chunksize=16)
 
 

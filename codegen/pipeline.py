@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -49,10 +50,14 @@ def retune(question: Question, progress: Progress) -> tuple[bytes, Report]:
     with Compiler(question.file, question.gpu) as compiler:
         launches = record(question, compiler)
         launched = match(question, sites, launches)
+        stop = threading.Event()
         with ThreadPoolExecutor(1) as beside:
-            checking = beside.submit(verify_originals, question, launches, launched, progress)
-            built = build_originals(question, compiler, launched, progress)
-            checked = checking.result()
+            checking = beside.submit(verify_originals, question, launches, launched, progress, stop)
+            try:
+                built = build_originals(question, compiler, launched, progress)
+                checked = checking.result()
+            finally:
+                stop.set()  # after a failure or Ctrl-C there is nothing left to verify for
         reports, changes = [], {}
         for each in launched:
             report = profiled(question, each.report(judge(each, built, checked)))

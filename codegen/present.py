@@ -25,8 +25,13 @@ _TABLE_WIDTH = 100  # a narrower terminal folds the lines, which beats cutting t
 
 def console(*, standard_output: bool = False) -> Console:
     """Standard error, or output, with colours and bars on a terminal only."""
-    made = Console(stderr=not standard_output, highlight=False)
-    return Console(stderr=not standard_output, highlight=False, width=max(_TABLE_WIDTH, made.width))
+    made = Console(stderr=not standard_output, highlight=False, markup=False)
+    return Console(
+        stderr=not standard_output,
+        highlight=False,
+        markup=False,
+        width=max(_TABLE_WIDTH, made.width),
+    )
 
 
 @contextlib.contextmanager
@@ -87,16 +92,18 @@ def print_comparison(reports: Sequence[Report], to: Console) -> None:
     """The same configs on several GPUs, side by side: a group of columns a GPU."""
     first = reports[0]
     _say(to, Text(f"{first.name}, {_called_with(first)}"))
-    for number, site in enumerate(first.sites):
+    for site in first.sites:
         table = _grid(f"{site.kernel} (line {site.line})")
         for column in ("#", _names(site.rows), "warps", "stages"):
             table.add_column(f"\n{column}", justify="right", no_wrap=True)
         for report in reports:
             table.add_column(f"{report.gpu.name}\n occ. % blk/SM regs  shared  waves", no_wrap=True)
-        others = [report.sites[number].rows for report in reports]
+        # A wrapper may launch other kernels on another GPU.
+        others = [_rows_of(site, report) for report in reports]
         for index, row in enumerate(site.rows):
             cells = [
-                _cell(rows[index], report) for rows, report in zip(others, reports, strict=True)
+                _cell(rows[index], report) if rows else "  not launched"
+                for rows, report in zip(others, reports, strict=True)
             ]
             table.add_row(str(index), _meta(row.config), *_knobs(row.config), *cells)
         to.print()
@@ -105,6 +112,12 @@ def print_comparison(reports: Sequence[Report], to: Console) -> None:
             for index, row in enumerate(rows):
                 if row.status == "dropped":
                     _say(to, Text(f"#{index} on {report.gpu.name}: {row.reason}", style="red"))
+
+
+def _rows_of(site: SiteReport, report: Report) -> tuple[Row, ...]:
+    """The rows of the same kernel in another GPU's report; none where it is not launched there."""
+    same = [s for s in report.sites if (s.kernel, s.line) == (site.kernel, site.line)]
+    return same[0].rows if same and len(same[0].rows) == len(site.rows) else ()
 
 
 def _cell(row: Row, report: Report) -> str:

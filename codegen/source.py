@@ -160,12 +160,13 @@ def joined_lines(text: str) -> str:
     joined = ""
     commas: list[int] = []  # in each bracket that is open
     last_row, last_column = 1, 0
-    lines = io.StringIO(text.replace("\r\n", "\n"))
-    for token in tokenize.generate_tokens(lines.readline):
+    lines = text.replace("\r\n", "\n").split("\n")
+    for token in tokenize.generate_tokens(io.StringIO("\n".join(lines)).readline):
         if token.type in _LAYOUT:
             continue
-        if token.start[0] == last_row:
-            joined += " " * (token.start[1] - last_column)
+        (row, column), (end_row, end_column) = token.start, token.end
+        if row == last_row:
+            column = last_column  # what is between the two, too
         elif token.string in tuple(")]}"):
             joined = joined.removesuffix(",") if commas[-1] > 1 else joined
         elif not joined.endswith(("(", "[", "{")):
@@ -177,8 +178,10 @@ def joined_lines(text: str) -> str:
             commas.pop()
         elif token.string == "," and commas:
             commas[-1] += 1
-        joined += token.string
-        last_row, last_column = token.end
+        # The text itself and not the token's, which is not always the same in an f-string.
+        whole = [*lines[row - 1 : end_row - 1], lines[end_row - 1][:end_column]]
+        joined += "\n".join(whole)[column:]
+        last_row, last_column = end_row, end_column
     return joined
 
 

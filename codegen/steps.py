@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -136,7 +137,11 @@ def build_originals(
 
 
 def verify_originals(
-    question: Question, launches: Launches, launched: Sequence[Launched], progress: Progress
+    question: Question,
+    launches: Launches,
+    launched: Sequence[Launched],
+    progress: Progress,
+    stop: threading.Event,
 ) -> dict[int, dict[Meta, Checked]]:
     """Each site's distinct sets of meta-parameters, and how right the kernel is with them.
 
@@ -157,6 +162,7 @@ def verify_originals(
             block_sides(config for each in launched for config in each.live.configs),
             Against(question.problem, question.reference),
             lambda done: progress("verifying", done, len(trials)),
+            stop,
         )
     found: dict[int, dict[Meta, Checked]] = {each.index: {} for each in launched}
     for (index, meta), result in zip(trials, checked, strict=True):

@@ -75,8 +75,13 @@ def set_configs(path: str, files: Sequence[str], output: Output, at_definition: 
         sets = read_sets(read_input(path).decode(errors="replace"))
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from None
+    names = files or list(sets)
+    if len(names) > 1 and not (output.in_place or output.diff):
+        raise BadInput(f"{path}: the set names {len(names)} files: give -w or --diff")
+    if output.in_place and STDIN in names:
+        raise BadInput("-w can't write to standard input: use -o FILE")
     failures: list[BadInput | Refused] = []
-    for file in files or list(sets):
+    for file in names:
         try:
             code = read_input(file)
             changes = _changes(file, code, sets)
@@ -124,6 +129,8 @@ def inspect(options: Options, gpus: Sequence[str], json_path: str | None) -> Non
     """The configs of one file on each GPU, to standard output; several GPUs side by side."""
     screen = console()
     reports: list[Report] = []
+    if options.path == STDIN and len(gpus) > 1:
+        raise BadInput("standard input can be read once: name a file to compare GPUs")
     for gpu in gpus or (None,):
         with open_job(replace(options, gpu=gpu)) as job, progress(screen) as show:
             report = pipeline.inspect(job.question, show)
@@ -143,6 +150,8 @@ def _put(code: bytes, job: Job, path: str, output: Output) -> None:
     if not output.in_place:
         _put_code(code, job.question.code, path, output)
     elif code != job.question.code:
+        if read_input(path) != job.whole(job.question.code):
+            raise BadInput(f"{path}: changed while it was retuned: nothing is written, run again")
         write_whole(Path(path), job.whole(code))
 
 

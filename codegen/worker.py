@@ -6,9 +6,11 @@ launches and compiles for any GPU, `interpret` runs kernels on the CPU. `trace` 
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import resource
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -24,6 +26,8 @@ def main() -> None:
     role, ask, answer, memory = sys.argv[1], *map(int, sys.argv[2:5])
     os.set_inheritable(ask, False)
     os.set_inheritable(answer, False)
+    # When the parent is gone, so is the one that holds the clock. (prctl(PR_SET_PDEATHSIG, SIGKILL), Linux.)
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_OUTPUT_LIMIT_BYTES, _OUTPUT_LIMIT_BYTES))

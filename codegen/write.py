@@ -35,9 +35,11 @@ def write_whole(path: Path, data: bytes) -> None:
             os.umask(umask)
             Path(name).chmod(0o666 & ~umask)
         Path(name).replace(target)
-    except OSError as error:
+    except BaseException as error:  # Ctrl-C too: nothing is left beside the file
         with contextlib.suppress(FileNotFoundError):
             Path(name).unlink()
+        if not isinstance(error, OSError):
+            raise
         raise BadInput(f"{path}: can't write there: {error.strerror}") from None
 
 

@@ -32,7 +32,7 @@ class Child:
         self._process.stdin.write(json.dumps(question) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
-        assert answer, "the child died: what it said is above"
+        assert answer, f"the child ended with status {self._process.wait()}"
         return json.loads(answer)
 
     def close(self) -> None:

@@ -1,7 +1,11 @@
 """Other people's code in a child process: what becomes of it when it misbehaves."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -60,5 +64,49 @@ def test_code_that_hangs_is_ended_with_all_it_started(tmp_path, monkeypatch):
     assert time.monotonic() - started < 60
     with pytest.raises(ProcessLookupError):
         for _ in range(50):  # the kernel takes a moment to bury it
+            os.kill(int(pid.read_text()), 0)
+            time.sleep(0.1)
+
+
+@pytest.mark.parametrize("rubbish", ["1", "{}", "[]", "null"])
+def test_what_is_no_answer_is_not_taken_for_one(tmp_path, rubbish):
+    code = f"import os\nfor fd in range(3, 64):\n  try: os.write(fd, b'{rubbish}\\n')\n  except OSError: pass"
+    assert "wrote into the channel" in importing(tmp_path, code)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_when_the_program_is_stopped_its_children_end(tmp_path, sent):
+    scale = (Path(__file__).parent / "cases" / "files" / "scale.py").read_text()
+    pid, path = tmp_path / "pid", tmp_path / "k.py"
+    # Endless in the interpreter: whoever waits for it waits long.
+    endless = (
+        "def scale(x):\n"
+        "    import os\n"
+        "    if os.environ['TRITON_INTERPRET'] == '1':\n"
+        f"        open({str(pid)!r}, 'w').write(str(os.getpid()))\n"
+        "        while True:\n"
+        "            pass\n"
+    )
+    path.write_text(scale.replace("def scale(x):\n", endless))
+    command = [
+        sys.executable,
+        "-m",
+        "codegen",
+        "retune",
+        str(path),
+        "--gpu",
+        "rtx-4090",
+        "--inputs",
+        "float32[65536]",
+    ]
+    program = subprocess.Popen(command, cwd=Path(__file__).parent.parent, stderr=subprocess.DEVNULL)
+    for _ in range(600):
+        if pid.exists() and pid.read_text():
+            break
+        time.sleep(0.1)
+    program.send_signal(sent)
+    assert program.wait(20) != 0
+    with pytest.raises(ProcessLookupError):
+        for _ in range(100):
             os.kill(int(pid.read_text()), 0)
             time.sleep(0.1)

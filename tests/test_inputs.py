@@ -107,3 +107,16 @@ def test_what_counts_groups_or_warps_is_no_tile_side():
 def test_inputs_are_described_as_they_are_written():
     text = ("tril float32[4,4]", "bfloat16[2,3]", "0.5")
     assert describe(parse_inputs(" ".join(text))) == text
+
+
+def test_batches_become_a_handful_and_leave_room_for_two_tiles_a_side():
+    specs = parse_inputs("float32[64,512,1024] float32[64,1024,2048]")
+    small = shrink_all(specs, small_sizes(specs, (128,)))
+    assert small[0].shape[0] == small[1].shape[0] == 2
+    assert all(size >= 256 for spec in small for size in spec.shape[1:])
+
+
+def test_a_size_that_is_small_already_does_not_become_equal_to_another():
+    specs = parse_inputs("float32[4096,275] float32[293,275]")
+    sizes = small_sizes(specs, (128,))
+    assert len(set(sizes.values())) == len(sizes)

@@ -181,3 +181,64 @@ def test_weights_are_the_problems(tmp_path):
     assert all(
         isinstance(result, Accuracy) for result in check(tmp_path, code, None, problem=problem)
     )
+
+
+def test_whole_tiles_do_not_excuse_what_is_wrong_at_the_given_ragged_size(tmp_path):
+    code = SCALE.replace("x * 2 + x, mask=i < n", "x * 2 + x, mask=i < n // 512 * 512")
+    with pytest.raises(BadInput, match="no config gives a right result"):
+        check(tmp_path, code, "float32[100000]", reference="3 * x")
+    results = check(tmp_path, code, "float32[65536]", reference="3 * x")
+    assert [result.inputs for result in results] == ["float32[1024]"] * 3
+
+
+def test_a_tie_on_ragged_sizes_is_refused_and_not_settled_elsewhere(tmp_path):
+    lines = [line for line in SCALE.split("\n") if '"BLOCK": 512' not in line]
+    code = "\n".join(lines).replace(
+        "x * 2 + x", "tl.where((i < n // 256 * 256) | (BLOCK != 256), 3 * x, x)"
+    )
+    with pytest.raises(Refused, match="disagree"):
+        check(tmp_path, code, "float32[65536]")
+
+
+def test_elements_that_most_configs_leave_unwritten_are_wrong_all_the_same(tmp_path):
+    code = SCALE.replace(
+        "x * 2 + x, mask=i < n", "x * 2 + x, mask=(i < n) & ((i != 5) | (BLOCK == 512))"
+    )
+    one, two, complete = check(tmp_path, code, "float32[100000]")
+    assert isinstance(one, Rejected) and "never written" in one.reason
+    assert isinstance(two, Rejected) and "never written" in two.reason
+    assert complete is None  # it ran, and there is nothing left to compare it with
+
+
+def test_a_wrong_first_config_of_another_kernel_does_not_condemn_this_one(tmp_path):
+    start, end = SCALE.index("@triton.autotune"), SCALE.index("def scale(x)")
+    second = (
+        SCALE[start:end]
+        .replace("scale_kernel", "add_kernel")
+        .replace("x * 2 + x", "x + (BLOCK > 128)")
+    )
+    code = (
+        SCALE[:end]
+        + second
+        + SCALE[end:].replace(
+            "    return y",
+            '    z = torch.empty_like(x)\n    add_kernel[lambda meta: (triton.cdiv(x.numel(), meta["BLOCK"]),)]'
+            "(y, z, x.numel())\n    return z",
+            1,
+        )
+    )
+    path = tmp_path / "kernel.py"
+    path.write_text(code)
+    file = UserFile("kernel.py", path)
+    with Compiler(file, GPU) as compiler:
+        launches = compiler.launches(None, parse_inputs("float32[65536]"))
+    trials = [Trial(site, index) for site in launches.sites for index in range(3)]
+    results = verify(file, GPU, trials, launches.inputs, (512,), Against(None, "3 * x + 1"))
+    assert [isinstance(result, Accuracy) for result in results] == [
+        True,
+        True,
+        True,
+        False,
+        True,
+        True,
+    ]
