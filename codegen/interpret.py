@@ -83,7 +83,11 @@ class Interpreter:
         else:
             module = import_file(problem)
             with_sizes(module, dict(sizes))
-            self._init = list(problem_function(module, "get_init_inputs")())
+            # Sizes written into the function itself are made small here.
+            self._init = [
+                dict(sizes).get(value, value) if type(value) is int else value
+                for value in problem_function(module, "get_init_inputs")()
+            ]
             self._inputs = _inputs_of_problem(problem_function(module, "get_inputs"), specs, seed)
         compute = self._reference(reference, module if problem is not None else None)
         if compute is not None:

@@ -23,14 +23,14 @@ _LIMITS = {"shared memory": "smem", "registers": "regs"}
 _TABLE_WIDTH = 100  # a narrower terminal folds the lines, which beats cutting them
 
 
-def console(*, standard_output: bool = False) -> Console:
+def console(*, standard_output: bool = False, at_least: int = _TABLE_WIDTH) -> Console:
     """Standard error, or output, with colours and bars on a terminal only."""
     made = Console(stderr=not standard_output, highlight=False, markup=False)
     return Console(
         stderr=not standard_output,
         highlight=False,
         markup=False,
-        width=max(_TABLE_WIDTH, made.width),
+        width=max(at_least, made.width),
     )
 
 

@@ -41,6 +41,9 @@ def retune(options: Sequence[Options], output: Output) -> None:
     screen = console()
     if output.in_place and any(each.path == STDIN for each in options):
         raise BadInput("-w can't write to standard input: use -o FILE")
+    for path in filter(None, (output.path, output.json)):
+        if path != STDIN and not Path(path).absolute().parent.is_dir():
+            raise BadInput(f"{path}: can't write there: no such folder")
     reports: list[Report] = []
     failures: list[BadInput | Refused] = []
     for each in options:
@@ -139,7 +142,8 @@ def inspect(options: Options, gpus: Sequence[str], json_path: str | None) -> Non
         _put_json(json_path, {"reports": [to_json(report) for report in reports]})
     if json_path == STDIN:
         return
-    out = console(standard_output=True)
+    # Room for each GPU's group of columns: a narrow terminal folds lines, which beats cutting them.
+    out = console(standard_output=True, at_least=40 + 40 * len(reports))
     if len(reports) == 1:
         print_report(reports[0], out)
     else:
