@@ -39,7 +39,7 @@ def comparable(text: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "block", BLOCK.finditer(README.read_text()), ids=lambda block: block["command"][:40]
+    "block", list(BLOCK.finditer(README.read_text())), ids=lambda block: block["command"][:40]
 )
 def test_the_readme_shows_what_its_commands_print(block):
     assert comparable(run(block["command"])) == comparable(block["output"])
