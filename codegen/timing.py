@@ -72,7 +72,8 @@ class Course:
     def fits(self) -> int:
         """How many copies an eighth of the free memory holds, and two at the least."""
         size = sum(value.nbytes for value in self._base if isinstance(value, torch.Tensor))
-        return max(2, int(torch.cuda.mem_get_info()[0]) // 8 // max(1, size))
+        free: int = torch.cuda.mem_get_info()[0]
+        return int(max(2, free // 8 // max(1, size)))
 
     def next(self) -> list[Any]:
         self._turn = (self._turn + 1) % _COPIES
