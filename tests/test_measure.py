@@ -120,7 +120,7 @@ def test_kernels_of_a_problem_get_its_weights(tmp_path, bench):
 def test_a_gpu_that_is_absent_is_said_to_be() -> None:
     with (
         Device() as device,
-        pytest.raises(BadInput, match="the GPU can't be used: PyTorch .* sees no GPU 0"),
+        pytest.raises(BadInput, match=r"the GPU can't be used: PyTorch .* sees no GPU 0"),
     ):
         device.machine()
 
