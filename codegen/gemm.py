@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from codegen.gemm_configs import descriptor_candidates, needs_registers, pointer_candidates
+from codegen.gemm_configs import (
+    descriptor_candidates,
+    needs_registers,
+    peak_tflops,
+    pointer_candidates,
+)
+from codegen.gemm_split import READ_SHARED_MEMORY, SPLIT, SplitView, split_candidates
 from codegen.gemm_view import View
 from codegen.gpu import GpuSpec
 from codegen.outcome import BadInput
@@ -12,9 +18,6 @@ from codegen.spec import Family, Form
 
 FIRST_GPU = (8, 0)
 FIRST_WITH_FLOAT8 = (8, 9)
-# Hopper and data-centre Blackwell: their tensor cores take operands straight from shared memory, which
-# the tensor memory accelerator fills. Others read them through registers, and gain nothing from it.
-READ_SHARED_MEMORY = (9, 10)  # major compute capabilities
 _TMA_MAX_AXES = 3  # a tensor map has five dimensions
 
 # Copying an operand K-major moves 2 x 4 bytes for each of its elements at the memory's rate, and raises
@@ -34,6 +37,10 @@ def form(problem: Problem, gpu: GpuSpec) -> Form:
     _refuse(problem, gpu)
     precision = resolved_precision(problem, gpu)
     from_shared = gpu.compute_capability[0] in READ_SHARED_MEMORY
+    if precision in SPLIT:
+        candidates = split_candidates(problem, gpu, precision, peak_tflops(problem, gpu, precision))
+        split = SplitView(problem, precision, parts=SPLIT[precision])
+        return Form("gemm/split.py.jinja", {"gemm_parts_kernel": candidates}, split)
     through_registers = "ab"
     if from_shared and not needs_registers(problem, gpu):
         through_registers = _not_k_major(problem)
@@ -59,6 +66,10 @@ def _refuse(problem: Problem, gpu: GpuSpec) -> None:
         raise BadInput(f"kernels are rendered for sm_80 and later, and the {gpu.name} is {gpu.sm}")
     if problem.dtype in FLOAT8 and gpu.compute_capability < FIRST_WITH_FLOAT8:
         raise BadInput(f"{problem.dtype} needs sm_89 or later, and the {gpu.name} is {gpu.sm}")
+    if problem.precision in SPLIT and gpu.compute_capability[0] not in READ_SHARED_MEMORY:
+        raise BadInput(
+            f"{problem.precision} is for sm_90 and sm_100, and the {gpu.name} is {gpu.sm}"
+        )
 
 
 def _not_k_major(problem: Problem) -> str:

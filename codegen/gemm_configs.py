@@ -198,4 +198,4 @@ def peak_tflops(problem: Problem, gpu: GpuSpec, precision: str | None) -> float:
         unit = precision.removesuffix("x3")
     peak = gpu.peak_tflops(unit) or gpu.peak_tflops("bf16")
     assert peak is not None, f"{gpu.key} has no bfloat16 rate"
-    return peak / 3 if precision in ("bf16x3", "tf32x3") else peak
+    return peak / 3 if precision in ("bf16x3", "tf32x3", "fp16x3") else peak

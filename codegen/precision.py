@@ -13,6 +13,8 @@ MEASURED_ERROR = {
     "tf32": 7.9e-4,  # tensor cores drop the operands' low 13 bits; 2.9e-4 if rounded to nearest first
     "bf16x3": 4.4e-6,  # operands split into two bfloat16 parts, three products
     "tf32x3": 3.2e-7,  # operands split into two TF32 parts, three products
+    "fp16": 2.9e-4,  # operands scaled and rounded to float16: TF32's mantissa
+    "fp16x3": 8.4e-7,  # operands scaled and split into two float16 parts, three products
 }
 
 

@@ -20,7 +20,7 @@ ITEM_BYTES = {
     "float8_e5m2": 1,
 }
 FLOAT8 = ("float8_e4m3fn", "float8_e5m2")
-PRECISIONS = ("ieee", "tf32", "bf16x3", "tf32x3")  # of float32 products
+PRECISIONS = ("ieee", "tf32", "bf16x3", "tf32x3", "fp16", "fp16x3")  # of float32 products
 BATCHED = ("ab", "a", "b")
 # What may follow the product, and what each step takes besides it.
 STEPS = {

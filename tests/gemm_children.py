@@ -14,6 +14,7 @@ from codegen.problem import Problem
 from codegen.render import choose, render
 
 HERE = Path(__file__).resolve().parent
+KERNELS = ("gemm_kernel", "gemm_tma_kernel", "gemm_parts_kernel")  # that are autotuned
 
 
 class Child:

@@ -14,6 +14,8 @@ TABLE = [
     (ALL,      "float32",       "",         "tf32",    (),     "ab",    ""),
     (ALL,      "float32",       "",         "bf16x3",  (),     "ab",    ""),
     (ALL,      "float32",       "",         "tf32x3",  (),     "ab",    ""),
+    (ALL,      "float32",       "",         "fp16",    (),     "ab",    ""),
+    (ALL,      "float32",       "",         "fp16x3",  (),     "ab",    ""),
     (ALL,      "float16",       "",         None,      (),     "ab",    ""),
     (ALL,      "bfloat16",      "",         None,      (),     "ab",    ""),
     (ALL,      "float8_e4m3fn", "",         None,      (),     "ab",    ""),
@@ -22,6 +24,9 @@ TABLE = [
     ("nn",     "float8_e4m3fn", "float16",  None,      (),     "ab",    ""),
     (ALL,      "bfloat16",      "",         None,      (3,),   "ab",    ""),
     ("nn",     "float32",       "",         "tf32",    (3,),   "ab",    ""),
+    ("tt",     "float32",       "",         "fp16x3",  (3,),   "ab",    "residual"),
+    ("nn",     "float32",       "bfloat16", "fp16",    (2, 3), "b",     "bias,relu"),
+    ("nt",     "float32",       "",         "fp16x3",  (2, 3), "a",     "bias,residual"),
     ("nt",     "float16",       "",         None,      (2, 3), "ab",    "scale=0.125"),
     ("tn",     "bfloat16",      "",         None,      (2, 2, 2), "ab", "residual"),
     ("nt",     "float16",       "",         None,      (2, 3), "a",     "bias,residual"),
@@ -81,4 +86,6 @@ def _small(problem: Problem, sizes: dict[str, int]) -> Problem:
 
 
 def has_types(gpu: str, problem: Problem) -> bool:
+    if problem.precision in ("fp16", "fp16x3"):
+        return gpu in ("h200", "b200")
     return problem.dtype not in FLOAT8 or gpu != "a100-sxm-80gb"

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gemm_children import Child, compile_for, interpret, rendered
+from gemm_children import KERNELS, Child, compile_for, interpret, rendered
 from gemm_matrix import GPUS, has_types, odd, problems, whole
 
 from codegen.problem import Problem
@@ -52,7 +52,7 @@ def compiler() -> Iterator[Child]:
 
 def kernels_of(path: Path) -> set[str]:
     text = path.read_text("utf-8")
-    return {name for name in ("gemm_kernel", "gemm_tma_kernel") if f"def {name}(" in text}
+    return {name for name in KERNELS if f"def {name}(" in text}
 
 
 @pytest.mark.parametrize("record", GENERATED, ids=lambda path: path.stem)

@@ -1,0 +1,149 @@
+"""A gemm of float32 operands that are split once, into scaled float16 parts, before tensor cores multiply them.
+
+Float16 runs at twice TF32's rate on the same 11 bits of mantissa, and its operands may lie either way in shared
+memory. One part of each operand gives TF32's accuracy (`fp16`), two give float32's (`fp16x3`, three products).
+The way there and what was measured: docs/performance.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from codegen.config import Config
+from codegen.gemm_view import Operand, View
+from codegen.gpu import GpuSpec
+from codegen.problem import ITEM_BYTES, Problem
+from codegen.rank import seconds
+from codegen.spec import Candidate
+
+# Hopper and data-centre Blackwell: their tensor cores take operands straight from shared memory, which
+# the tensor memory accelerator fills. Others read them through registers, and gain nothing from it.
+READ_SHARED_MEMORY = (9, 10)  # major compute capabilities
+SPLIT = {"fp16": 1, "fp16x3": 2}  # precision -> float16 parts of an operand
+
+# BLOCK_M, BLOCK_N, warps, stages, programs on a multiprocessor, reason. Steps of K are 64 elements, 128 bytes: the
+# widest row that the tensor memory accelerator swizzles.
+_BLOCK_K = 64
+_Row = tuple[int, int, int, int, int, str]
+_ROWS: dict[str, tuple[_Row, ...]] = {
+    # One accumulator: the tiles of any float16 product.
+    "fp16": (
+        (128, 256, 8, 4, 1, "least traffic per multiply-add, deep pipeline"),
+        (256, 128, 8, 4, 1, "the same, for tall results"),
+        (128, 256, 8, 3, 1, "one stage less"),
+        (128, 128, 8, 5, 1, "square, deep pipeline"),
+        (128, 128, 8, 3, 2, "square: while one program stores, another computes"),
+        (128, 64, 4, 4, 2, "more tiles where the result is small"),
+        (64, 128, 4, 4, 2, "the same, wide"),
+        (64, 64, 4, 6, 2, "four times the tiles of 128x128: fills the GPU for small results"),
+    ),
+    # Two accumulators, so half as many elements: two of 128x256 spill.
+    "fp16x3": (
+        (128, 128, 8, 5, 1, "square, deep pipeline: best on an H200 at 2048x4096x8192"),
+        (128, 128, 8, 4, 1, "one stage less"),
+        (64, 256, 8, 4, 1, "wide"),
+        (256, 64, 8, 4, 1, "tall"),
+        (128, 64, 4, 4, 2, "more tiles where the result is small"),
+        (64, 128, 4, 4, 2, "the same, wide"),
+        (64, 64, 4, 6, 2, "four times the tiles of 128x128: fills the GPU for small results"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class SplitView(View):
+    """A gemm as the template of split operands sees it."""
+
+    parts: int = 2  # of each operand
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """One batch axis at most: the parts of a batch lie one after the other, whatever its shape."""
+        return super().axes[:1]
+
+    @property
+    def flattened(self) -> tuple[str, ...]:
+        """The tensors whose batch axes have to be made one."""
+        if self.folded or len(self.problem.batch) < 2:
+            return ()
+        return ("A", "B", "residual") if "residual" in self.extras else ("A", "B")
+
+    @property
+    def split_names(self) -> tuple[str, ...]:
+        """What splitting an operand needs to know of it and of its parts, besides sizes."""
+        batch = ("stride_z",) if self.axes else ()
+        part = ("part",) if self.parts > 1 else ()
+        return (*batch, "stride_r", "stride_k", *part, "matrix", "step_r", "step_k")
+
+    @property
+    def split_arguments(self) -> tuple[str, ...]:
+        """The same for A and for B: a row, of which the product takes sums, is a column of B."""
+        found = []
+        for x in (self.a, self.b):
+            name = x.letter.upper()
+            row, column = (0, 1) if x.k_major else (1, 0)
+            first = len(self.axes)
+            places = {
+                "stride_z": f"{name}.stride(0)",
+                "stride_r": f"{name}.stride({first + row})",
+                "stride_k": f"{name}.stride({first + column})",
+                "part": f"{name}_parts.stride(0)",
+                "matrix": f"{name}_parts.stride(1)",
+                "step_r": f"{name}_parts.stride({2 + row})",
+                "step_k": f"{name}_parts.stride({2 + column})",
+            }
+            found += [places[wanted] for wanted in self.split_names]
+        return tuple(found)
+
+    def part_rows(self, x: Operand) -> str:
+        """Rows of one part of one matrix; sums run along K, which is padded with zeros."""
+        return "K_PADDED" if x.rows == "K" else x.rows
+
+    def part_columns(self, x: Operand) -> str:
+        return "K_PADDED" if x.columns == "K" else x.columns
+
+    def parts_shape(self, x: Operand) -> str:
+        columns = "K_PADDED" if x.columns == "K" else f"triton.cdiv({x.columns}, 8) * 8"
+        return f"({self.parts}, batches, {self.part_rows(x)}, {columns})"
+
+    @property
+    def factors(self) -> str:
+        return f"{'a' if self.a.k_major else 'a.T'}, {'b.T' if self.b.k_major else 'b'}"
+
+    @property
+    def gemm_parameters(self) -> tuple[str, ...]:
+        """Of the kernel that multiplies: sizes, and operands of the epilogue."""
+        return self._with_sizes(())
+
+    @property
+    def gemm_arguments(self) -> tuple[str, ...]:
+        return self._arguments(self.gemm_parameters, {})
+
+
+def split_candidates(
+    problem: Problem, gpu: GpuSpec, precision: str, tflops: float
+) -> tuple[Candidate, ...]:
+    """Configs of the kernel that multiplies parts, best first."""
+    candidates = []
+    for m, n, warps, stages, programs, reason in _ROWS[precision]:
+        meta = (
+            ("BLOCK_M", m),
+            ("BLOCK_N", n),
+            ("BLOCK_K", _BLOCK_K),
+            ("PROGRAMS", programs * gpu.sms),
+        )
+        config = Config(meta, warps, stages)
+        candidates.append(Candidate(config, reason, shared_bound(problem, m, n, stages)))
+    return tuple(sorted(candidates, key=lambda c: seconds(problem, gpu, c.config, tflops)))
+
+
+def shared_bound(problem: Problem, m: int, n: int, stages: int) -> int:
+    """At least the shared memory, in bytes, that a config takes.
+
+    The stages of both operands, a quarter of the result's tile on its way out, a residual's tile on its way to
+    the accumulator's layout, barriers, and what a row's exponents pass through.
+    """
+    operands = stages * (m + n) * _BLOCK_K * 2
+    result = m * n * ITEM_BYTES[problem.out_dtype]
+    residual = any(step.op == "residual" for step in problem.epilogue)
+    return operands + result // 4 + (result if residual else 0) + 16 * (stages + 1) + 4 * (m + n)
