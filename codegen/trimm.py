@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from codegen.gemm_configs import needs_registers
+from codegen.gemm_split import READ_SHARED_MEMORY, SPLIT
 from codegen.gpu import GpuSpec
 from codegen.outcome import BadInput
 from codegen.precision import resolved_precision
 from codegen.problem import ITEM_BYTES, Problem
 from codegen.spec import Family, Form
 from codegen.trimm_configs import descriptor_candidates, pointer_candidates
+from codegen.trimm_split import TILE, split_candidates
 
 FIRST_GPU = (8, 0)
 FIRST_WITH_TMA = (9, 0)
@@ -38,6 +40,8 @@ class View:
     packed: bool = (
         False  # the triangles are copied K-major, rounded, before the descriptor kernel runs
     )
+
+    parts: int = 0  # float16 parts that each operand is split into; 0: it is not
 
     @property
     def lower(self) -> bool:
@@ -104,6 +108,55 @@ class View:
         return ("N", "batches") if self.batched else ("N",)
 
     @property
+    def parts_kernel(self) -> str:
+        return f"{self.function}_parts_kernel"
+
+    @property
+    def tile(self) -> int:
+        """Side of the largest tile of split operands."""
+        return TILE
+
+    def k_major(self, operand: str) -> bool:
+        """Whether the elements of a sum lie side by side in an operand, and so in its parts."""
+        return (operand == "A") != (operand in self.transposed)
+
+    @property
+    def split_names(self) -> tuple[str, ...]:
+        """What splitting an operand needs to know of it and of its parts, besides sizes."""
+        batch = ("stride_z",) if self.batched else ()
+        part = ("part",) if self.parts > 1 else ()
+        return (*batch, "stride_r", "stride_k", *part, "matrix", "step_r", "step_k")
+
+    @property
+    def split_arguments(self) -> tuple[str, ...]:
+        """The same for A and for B: a row, along which sums run, is a column of B. Parts lie as operands do."""
+        found = []
+        for name, row, k in (("A", -2, -1), ("B", -1, -2)):
+            step_r, step_k = (-2, -1) if self.k_major(name) else (-1, -2)
+            places = {
+                "stride_z": f"{name}.stride(0)",
+                "stride_r": f"{name}.stride({row})",
+                "stride_k": f"{name}.stride({k})",
+                "part": f"{name}_parts.stride(0)",
+                "matrix": f"{name}_parts.stride(1)",
+                "step_r": f"{name}_parts.stride({step_r})",
+                "step_k": f"{name}_parts.stride({step_k})",
+            }
+            found += [places[wanted] for wanted in self.split_names]
+        return tuple(found)
+
+    @property
+    def loads(self) -> str:
+        """How a step's tiles are read, at k and the tile's rows of A or columns of B."""
+        a = "a_first + first_row, k" if self.k_major("A") else "a_first + k, first_row"
+        b = "b_first + first_col, k" if self.k_major("B") else "b_first + k, first_col"
+        return f"a = a_desc.load([{a}])\nb = b_desc.load([{b}])"
+
+    @property
+    def factors(self) -> str:
+        return f"{'a' if self.k_major('A') else 'a.T'}, {'b.T' if self.k_major('B') else 'b'}"
+
+    @property
     def dot_options(self) -> str:
         return f', input_precision="{self.precision}"' if self.precision is not None else ""
 
@@ -119,6 +172,10 @@ def form(problem: Problem, gpu: GpuSpec) -> Form:
     """
     _refuse(problem, gpu)
     precision = resolved_precision(problem, gpu)
+    if precision in SPLIT:
+        view = View(problem, precision, (), parts=SPLIT[precision])
+        candidates = split_candidates(problem, gpu, precision)
+        return Form("trimm/split.py.jinja", {view.parts_kernel: candidates}, view)
     tf32 = precision == "tf32"
     packed = tf32 and gpu.compute_capability[0] == 9
     view = View(problem, precision, _through_registers(problem, gpu) if tf32 else (), packed)
@@ -141,6 +198,10 @@ def _refuse(problem: Problem, gpu: GpuSpec) -> None:
         raise BadInput(f"kernels are rendered for sm_80 and later, and the {gpu.name} is {gpu.sm}")
     if problem.dtype not in DTYPES:
         raise BadInput(f"trimm takes {', '.join(DTYPES)}, and not {problem.dtype}")
+    if problem.precision in SPLIT and gpu.compute_capability[0] not in READ_SHARED_MEMORY:
+        raise BadInput(
+            f"{problem.precision} is for sm_90 and sm_100, and the {gpu.name} is {gpu.sm}"
+        )
     if problem.batch and problem.batched != "ab":
         raise BadInput("trimm takes batches of both operands: expand the one that all share")
     if problem.epilogue:

@@ -63,7 +63,10 @@ def errors(
     results = []
     for config in configs[kernel]:
         meta = {name: int(str(value)) for name, value in config.meta}
-        size = 2 * max(meta["BLOCK_M"], meta["BLOCK_N"]) + rest if n is None else n
+        side = max(value for name, value in meta.items() if name in ("BLOCK_M", "BLOCK_N", "BLOCK"))
+        size = 2 * side + rest if n is None else n
+        if "PROGRAMS" in meta:
+            meta["PROGRAMS"] = FEW_PROGRAMS
         A, B = (operand(spec, name, size, place) for name in "AB")
         launched, C = run(module, {kernel: triton.Config(meta)}, A, B)
         packed = view.packed and kernel == view.descriptor_kernel
