@@ -27,16 +27,20 @@ _OUTPUT_IS_GONE = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG)
 
 
 class _Commands(click.Group):
-    """The commands of this module, and `render`, which is imported when it is asked for."""
+    """The commands of this module, and `bench` and `render`, which are imported when they are asked for."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return sorted([*super().list_commands(context), "render"])
+        return sorted([*super().list_commands(context), "bench", "render"])
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name == "render":
             from codegen.render_command import render
 
             return render
+        if name == "bench":
+            from codegen.bench_command import bench
+
+            return bench
         return super().get_command(context, name)
 
 

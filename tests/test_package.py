@@ -24,18 +24,18 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 FLOORS = {
     "data": "config gpu outcome problem spec stage rules",
     "pure": """
-        axes cases effects entries evaluate evidence families forms gemm gemm_configs gemm_view graph hazard imports inputs
-        interchange ncu occupancy operands order places precision profile prompt prompt_gpu propose rank
-        recognize record render rewrite sections sites source spelling static.configs
+        axes benchmark cases effects entries evaluate evidence families forms gemm gemm_configs gemm_split gemm_view graph hazard imports inputs
+        interchange ncu occupancy operands order picture places precision profile prompt prompt_gpu propose rank
+        recognize record render rewrite scoreboard sections sites source spelling static.configs
         static.expressions static.known static.platforms static.scopes static.statements
-        static.surroundings static.values targets trimm trimm_configs writing
+        static.surroundings static.values targets trimm trimm_configs trimm_split writing
     """,
     "toolchain": """
         build child examine failure fitting forced gauge guard interpret launch load measure pretend
         reference repair sensors timing toolchain trace tracing verify worker
     """,
     "shell": """
-        __main__ cli gpu_table job lint listing pipeline present question render_command report rows steps
+        __main__ bench_command cli contest gpu_table job lint listing pipeline present question render_command report rows steps
         tune write
     """,
 }

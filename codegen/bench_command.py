@@ -1,0 +1,102 @@
+"""`codegen bench`: the whole table of docs/performance.md, measured on the machine at hand."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import tempfile
+from pathlib import Path
+
+import click
+
+from codegen.outcome import BadInput
+
+ACCEPTED, REFUSED = 0, 1
+QUICK_ROUNDS = 7
+
+
+@click.command("bench")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--quick", is_flag=True, help="A case or two of each row, and fewer rounds.")
+@click.option("--list", "listing", is_flag=True, help="Show the cases, and measure none.")
+@click.option(
+    "--json", "json_path", metavar="FILE", help="Write every figure (- for standard output)."
+)
+@click.option(
+    "--markdown", metavar="FILE", help="Write the table there. [default: standard output]"
+)
+@click.option("--svg", metavar="FILE", help="Draw speed-ups and a roofline.")
+@click.option("--keep", metavar="DIR", help="Keep the rendered files there.")
+def bench(
+    names: tuple[str, ...],
+    quick: bool,
+    listing: bool,
+    json_path: str | None,
+    markdown: str | None,
+    svg: str | None,
+    keep: str | None,
+) -> int:
+    """Measure rendered kernels side by side with PyTorch and other generators, on the GPU of this machine.
+
+    NAME is a case, a row, or how their names begin: gemm-tf32, trimm. Every config is checked against float64
+    first; the fastest right one is timed with its opponents in interleaved rounds. Exit status 1 where a
+    case misses its target.
+    """
+    from codegen.benchmark import chosen
+
+    cases = chosen(names, quick)
+    if not cases:
+        raise BadInput(f"no case is named {' or '.join(names)}; `codegen bench --list` shows them")
+    if listing:
+        for case in cases:
+            click.echo(f"{case.name:40} {case.reference}")
+        return ACCEPTED
+    from codegen import contest, picture, present, scoreboard
+    from codegen.measure import Device, gpu_present
+    from codegen.write import write_whole
+
+    if not gpu_present():
+        raise BadInput("bench needs a GPU, and the CUDA driver of this machine shows none")
+    outcomes: list[scoreboard.Outcome] = []
+    rounds = QUICK_ROUNDS if quick else contest.ROUNDS
+    with Device() as device, present.progress(present.console()) as show, _folder(keep) as folder:
+        machine = device.machine()
+        show("measuring", 0, len(cases))
+        for outcome in contest.measure(cases, device, folder, rounds=rounds):
+            outcomes.append(outcome)
+            show("measuring", len(outcomes), len(cases))
+    date = datetime.date.today().isoformat()
+    table = scoreboard.as_markdown(machine, date, outcomes)
+    data = json.dumps(scoreboard.as_json(machine, date, outcomes), indent=1) + "\n"
+    if json_path == "-":
+        click.echo(data, nl=False)
+    elif json_path:
+        write_whole(Path(json_path), data.encode())
+    if svg:
+        write_whole(Path(svg), picture.draw(machine, date, outcomes).encode())
+    if markdown:
+        write_whole(Path(markdown), table.encode())
+    elif json_path != "-":
+        click.echo(table, nl=False)
+    missed = [name for standing in scoreboard.standings(outcomes) for name in standing.missed]
+    untimed = [outcome.case.name for outcome in outcomes if outcome.speedup is None]
+    return REFUSED if missed or untimed else ACCEPTED
+
+
+class _folder:
+    """The folder given, made if need be; or one that goes with the block."""
+
+    def __init__(self, path: str | None) -> None:
+        self._kept = Path(path) if path else None
+        self._passing: tempfile.TemporaryDirectory[str] | None = None
+
+    def __enter__(self) -> Path:
+        if self._kept is not None:
+            self._kept.mkdir(parents=True, exist_ok=True)
+            return self._kept
+        self._passing = tempfile.TemporaryDirectory(prefix="codegen-bench-")
+        return Path(self._passing.name)
+
+    def __exit__(self, *_error: object) -> None:
+        if self._passing is not None:
+            self._passing.cleanup()
