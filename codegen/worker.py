@@ -1,7 +1,8 @@
 """The child's side of `child.py`: arguments ROLE ASK_FD ANSWER_FD MEMORY_BYTES.
 
 Roles of their own, because Triton decides at import between compiling and interpreting: `compile` records
-launches and compiles for any GPU, `interpret` runs kernels on the CPU. `trace` reads problem files.
+launches and compiles for any GPU, `interpret` runs kernels on the CPU. `trace` reads problem files, `devices`
+names the GPUs that are there.
 """
 
 from __future__ import annotations
@@ -47,6 +48,10 @@ def _handler(role: str, progress: Callable[[Any], None]) -> Callable[[dict[str, 
         from codegen.launch import Recorder
 
         return Recorder(progress).handle
+    if role == "devices":
+        from codegen.devices import handle as devices
+
+        return devices
     if role == "trace":
         from codegen.trace import handle
 
