@@ -90,7 +90,14 @@ class Compiler:
 
     def __init__(self, source: UserFile, gpu: GpuSpec) -> None:
         self._source = source
-        self._child = Child("compile", env={"CUDA_VISIBLE_DEVICES": "", "TRITON_INTERPRET": "0"})
+        env = {
+            "CUDA_VISIBLE_DEVICES": "",
+            "TRITON_INTERPRET": "0",
+            # Line tables name the file, and Triton's cache hands out what another path's run put there: equal
+            # kernels would not be equal machine code.
+            "TRITON_DISABLE_LINE_INFO": "1",
+        }
+        self._child = Child("compile", env=env)
         try:
             self._ask("importing it", IMPORT_SECONDS, op="load", gpu=asdict(gpu))
         except BaseException:

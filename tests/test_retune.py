@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 
 from codegen.cli import main
+from codegen.gpu import find_gpu
+from codegen.inputs import parse_inputs
 from codegen.prompt import read_prompt
 from codegen.sites import find_sites
+from codegen.toolchain import Compiler, Job, UserFile
 
 CASES = Path(__file__).parent / "cases" / "files"
 PROMPT = Path(__file__).parent.parent / "docs" / "examples" / "prompt.md"
@@ -159,6 +162,21 @@ def test_neighbours_with_the_same_machine_code_are_not_added(tmp_path, capfd):
     code, report = retune(tmp_path, path, "--gpu", "rtx-4090", "--inputs", "float32[1000000]")
     assert code == SCALE.encode()
     assert {config["status"] for config in report["sites"][0]["configs"]} == {"kept"}
+
+
+def test_machine_code_is_the_same_wherever_the_file_lies(tmp_path, monkeypatch):
+    found = set()
+    for name in ("here", "there"):
+        # Each compiles anew: from one cache both would get the same answer.
+        monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / name / "cache"))
+        path = tmp_path / name / "k.py"
+        path.parent.mkdir()
+        path.write_text(SCALE)
+        with Compiler(UserFile("k.py", path), find_gpu("rtx-4090")) as compiler:
+            compiler.launches(None, parse_inputs("float32[1000]"))
+            (built,) = compiler.compile([Job(0, 0, 4, 3)])
+            found.add(built.resources.binary)
+    assert len(found) == 1
 
 
 def test_max_configs_keeps_the_best_and_says_which_went(tmp_path, capfd):
