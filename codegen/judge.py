@@ -8,7 +8,7 @@ everything here rests on log(original / candidate), round by round:
 - Its interval is a rank interval (the sign test's, `scipy.stats.quantile_test`), which asks nothing of the
   distribution. Neighbouring rounds may resemble each other, so the ranks are not those of rounds but those of the
   medians of 25 stretches of consecutive rounds.
-- A race is looked at after 50, 100, 200 and 400 rounds and ends as soon as it is decided. The error of one
+- A race is looked at after 50, 100, 200, 400 and 800 rounds and ends as soon as it is decided. The error of one
   part in a thousand is split evenly over these looks (Bonferroni), so looking often does not buy a verdict.
 - More rounds narrow the interval without end, but not what differs between two copies of one kernel: where their
   memory and code happen to lie. So the interval is widened at both ends by the resolution: 0.3 %, or twice
@@ -26,10 +26,8 @@ from dataclasses import dataclass, replace
 from codegen.evidence import Checkup, Finding, Interval, Race, Verdict
 
 MARGIN = 0.01  # of speed: what a candidate may lose and still be accepted
-CONFIDENCE = (
-    0.999  # of a verdict, over all looks: fifty comparisons of equals err once in twenty times
-)
-LOOKS = (50, 100, 200, 400)  # rounds after which a race is looked at; the last ends it
+CONFIDENCE = 0.999  # of a verdict, over all looks: of 1000 comparisons of equals one may err
+LOOKS = (50, 100, 200, 400, 800)  # rounds after which a race is looked at; the last ends it
 RESOLUTION = 0.003  # one kernel timed ten times over on an H200 spread over 0.35 %
 _STRETCHES = 25
 _CONTROL_FACTOR = 2  # one control is one draw of what may differ
