@@ -76,19 +76,20 @@ class Child:
             os.close(ask_read)
             os.close(answer_write)
         self._buffer = b""
-        self._memory_bytes = memory_bytes
+        self._memory_bytes = memory_bytes  # 0: no limit
 
     def ask(
         self,
         question: dict[str, Any],
         *,
         seconds: float,
-        on_progress: Callable[[Any], None] | None = None,
+        on_progress: Callable[[Any], float | None] | None = None,
     ) -> Any:
         """The answer to one question.
 
         Raises ChildFailed when the child reports an error, dies, or is silent for `seconds` (progress
-        counts as a sign of life); a child that ran out of time is killed.
+        counts as a sign of life, and a number that `on_progress` returns is the limit from there on); a child
+        that ran out of time is killed.
         """
         try:
             self._ask.write(json.dumps(question).encode() + b"\n")
@@ -106,9 +107,9 @@ class Child:
                 self.close()
                 raise ChildFailed("wrote into the channel it answers on", died=True)
             if "progress" in answer:
-                deadline = time.monotonic() + seconds
                 if on_progress:
-                    on_progress(answer["progress"])
+                    seconds = on_progress(answer["progress"]) or seconds
+                deadline = time.monotonic() + seconds
             elif "error" in answer:
                 raise ChildFailed(str(answer["error"]), died=False)
             else:
@@ -147,7 +148,7 @@ class Child:
             name = signal.Signals(-status).name
             memory = (
                 f" (memory limit {self._memory_bytes >> 30} GiB)"
-                if name in {"SIGKILL", "SIGABRT"}
+                if name in {"SIGKILL", "SIGABRT"} and self._memory_bytes
                 else ""
             )
             how = f"was ended by {name}{memory}"

@@ -72,6 +72,9 @@ class Finding:
     )  # relative, of PyTorch's own product at the same dtype and precision
     bound: float  # on relative_error
     fault: str | None = None  # None: right; else why not, as a clause
+    # Why nothing could be said: the wrapper (or the reference) takes no such inputs, and they are not the given
+    # ones. What a file refuses it cannot get wrong.
+    refused: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,19 @@ class Checkup:
         None  # the same bits from the same inputs, every time; None: not found out
     )
     fault: str | None = None  # None: right everywhere; else the first thing wrong, as a clause
+
+
+@dataclass(frozen=True)
+class Launched:
+    """One kernel that a call launched, as the driver and Triton's runtime describe it."""
+
+    kernel: str
+    grid: int  # blocks
+    num_warps: int
+    registers: int  # per thread
+    local_bytes: int  # per thread: spills and stack frame
+    shared_bytes: int  # per block, static and dynamic
+    blocks_per_sm: int  # cuOccupancyMaxActiveBlocksPerMultiprocessor
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """The child's side of `child.py`: arguments ROLE ASK_FD ANSWER_FD MEMORY_BYTES.
 
 Roles of their own, because Triton decides at import between compiling and interpreting: `compile` records
-launches and compiles for any GPU, `interpret` runs kernels on the CPU. `trace` reads problem files.
+launches and compiles for any GPU, `interpret` runs kernels on the CPU, `measure` on the GPU that is there (or in
+the interpreter, as told). `trace` reads problem files.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def main() -> None:
     # When the parent is gone, so is the one that holds the clock. (prctl(PR_SET_PDEATHSIG, SIGKILL), Linux.)
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    if memory:
+        resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     resource.setrlimit(resource.RLIMIT_FSIZE, (_OUTPUT_LIMIT_BYTES, _OUTPUT_LIMIT_BYTES))
 
     def send(message: dict[str, Any]) -> None:
@@ -51,6 +53,10 @@ def _handler(role: str, progress: Callable[[Any], None]) -> Callable[[dict[str, 
         from codegen.trace import handle
 
         return handle
+    if role == "measure":
+        from codegen.gauge import Gauge
+
+        return Gauge(progress).handle
     from codegen.interpret import Interpreter
 
     return Interpreter().handle

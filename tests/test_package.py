@@ -31,8 +31,8 @@ FLOORS = {
         static.surroundings static.values targets trimm trimm_configs writing
     """,
     "toolchain": """
-        build child failure fitting interpret launch load pretend repair toolchain trace tracing verify
-        worker
+        build child examine failure fitting forced gauge guard interpret launch load measure pretend
+        reference repair sensors timing toolchain trace tracing verify worker
     """,
     "shell": """
         __main__ cli gpu_table job lint listing pipeline present question render_command report rows steps
