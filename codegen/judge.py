@@ -103,9 +103,10 @@ def fault_of(checkup: Checkup) -> str | None:
     """Why a checkup does not show its subject to be right; None where it does."""
     if checkup.fault:
         return checkup.fault
-    if not checkup.findings:
+    looked_at = [finding for finding in checkup.findings if finding.refused is None]
+    if not looked_at:
         return "was not checked on any inputs"
-    return next((why for finding in checkup.findings if (why := _wrong(finding))), None)
+    return next((why for finding in looked_at if (why := _wrong(finding))), None)
 
 
 def _wrong(finding: Finding) -> str | None:

@@ -63,6 +63,7 @@ REFUSED: dict[str, tuple[list[Checkup], str]] = {
     "an error is beyond its bound though nobody calls it a fault": ([with_finding(relative_error=4e-6)], "error 4.0e-06 against a bound of 3.0e-06"),
     "an error is NaN": ([with_finding(relative_error=math.nan)], "error nan"),
     "a config was checked on nothing": ([replace(RIGHT, findings=())], "was not checked on any inputs"),
+    "it takes none of the inputs": ([replace(RIGHT, findings=(replace(FINDING, relative_error=math.nan, refused="N must be even"),))], "was not checked on any inputs"),
     "only the last of several configs is wrong": ([RIGHT, replace(with_fault("a race"), label="candidate #1")], "candidate #1: a race"),
     "the count of wrong configs is said": ([with_fault("a race"), RIGHT, with_fault("hangs")], "a race (2 of 3 configs are wrong)"),
 }  # fmt: skip
@@ -77,6 +78,11 @@ def test_wrong_is_refused_however_fast(checkups: list[Checkup], reason: str) -> 
 
 def test_right_and_nothing_to_compare_with() -> None:
     assert judge([RIGHT]) == Verdict(True, False, "right, and compared with nothing")
+
+
+def test_inputs_that_a_wrapper_refuses_are_not_held_against_it() -> None:
+    odd = replace(FINDING, relative_error=math.nan, refused="asserts that N is even")
+    assert judge([replace(RIGHT, findings=(odd, FINDING))], race_of(FAST), PAIRING).accepted
 
 
 def test_bits_that_differ_from_run_to_run_are_said() -> None:
