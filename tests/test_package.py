@@ -25,7 +25,7 @@ FLOORS = {
     "data": "config gpu outcome problem spec stage rules",
     "pure": """
         axes effects entries evaluate evidence families forms gemm gemm_configs gemm_view graph imports inputs
-        interchange ncu occupancy operands order places precision profile prompt prompt_gpu propose rank
+        interchange judge ncu occupancy operands order places precision profile prompt prompt_gpu propose rank
         recognize record render rewrite sections sites source spelling static.configs
         static.expressions static.known static.platforms static.scopes static.statements
         static.surroundings static.values targets trimm trimm_configs writing
