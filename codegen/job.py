@@ -31,6 +31,7 @@ class Options:
     path: str
     gpu: str | None = None
     inputs: str | None = None
+    more_inputs: tuple[str, ...] = ()  # further --inputs
     problem: str | None = None
     reference: str | None = None
     ncu: str | None = None
@@ -69,6 +70,7 @@ def open_job(options: Options) -> Iterator[Job]:
             code=code,
             gpu=_gpu(options.gpu, prompt),
             inputs=parse_inputs(options.inputs) if options.inputs is not None else None,
+            more_inputs=tuple(map(parse_inputs, options.more_inputs)),
             problem=_existing(options.problem, "--problem"),
             reference=_expression(options.reference),
             metrics=_metrics(options, prompt),

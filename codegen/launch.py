@@ -8,6 +8,7 @@ Triton's own heuristics, binding and specialisation, so what is compiled is what
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import inspect
 import math
 import os
@@ -75,7 +76,8 @@ class Recorder:
         return operations[question.pop("op")](**question)
 
     def _load(self, path: str, gpu: dict[str, Any]) -> None:
-        """Imports the file, and notes the autotuned kernels it makes."""
+        """Imports the file, and notes the autotuned kernels it makes. What was loaded before is forgotten."""
+        self._made, self._sites = [], []
         pretend_gpu(GpuSpec(**gpu))
         with self._present(), making(self._made):
             self._module = import_file(path)
@@ -157,7 +159,8 @@ class Recorder:
             config = _with_knobs(site.tuner.configs[job["config"]], job["warps"], job["stages"])
             results = [_replay(site.tuner, config, args, kwargs) for args, kwargs in site.calls]
             # What binds is the hungriest of the launches; they share one row.
-            return max(results, key=lambda result: (result["shared_bytes"], result["registers"]))
+            most = max(results, key=lambda result: (result["shared_bytes"], result["registers"]))
+            return {**most, "binary": _together([result["binary"] for result in results])}
 
         with self._present(), self._fake:
             for index, result in build.in_forks(jobs, run, path=path, seconds=limit):
@@ -221,6 +224,13 @@ def _replay(
         JITFunction.run = run
     blocks = math.prod(int(side) for side in launched["grid"])
     return {"grid": blocks, **build.resources(launched["kernel"])}
+
+
+def _together(binaries: list[str]) -> str:
+    """One hash for the machine code of all launches: kernels that differ at some sizes are not the same."""
+    if len(set(binaries)) == 1:
+        return binaries[0]
+    return hashlib.sha256(" ".join(binaries).encode()).hexdigest()
 
 
 def _with_knobs(config: TritonConfig, warps: int, stages: int) -> TritonConfig:

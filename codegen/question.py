@@ -21,6 +21,7 @@ class Question:
     code: bytes
     gpu: GpuSpec
     inputs: tuple[InputSpec, ...] | None = None
+    more_inputs: tuple[tuple[InputSpec, ...], ...] = ()  # further sets, to be fast on too
     problem: Path | None = None
     reference: str | None = None
     launch: tuple[str, ...] | None = None  # a run of the user's own instead of a call of ModelNew

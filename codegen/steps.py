@@ -72,7 +72,10 @@ def record(question: Question, compiler: Compiler) -> Launches:
     """What the model, or the user's own run, launches."""
     if question.launch is not None:
         return compiler.run(question.launch)
-    return compiler.launches(question.problem, question.inputs)
+    launches = compiler.launches(question.problem, question.inputs)
+    for inputs in question.more_inputs:
+        launches = replace(compiler.launches(question.problem, inputs), inputs=launches.inputs)
+    return launches
 
 
 def match(question: Question, sites: Sequence[Site], launches: Launches) -> list[Launched]:
