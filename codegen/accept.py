@@ -120,13 +120,14 @@ def accept(
     margin: float = MARGIN,
     baselines: Sequence[Subject] = BASELINES,
     original_standings: Sequence[Standing] = (),
+    cases: Sequence[Case] = (),
 ) -> Acceptance:
     """Right on every case, and measured against what it replaces.
 
-    `original_standings` are the original's, where they are known already.
+    `original_standings` are the original's, where they are known already; `cases` others than `full_cases`.
     Raises BadInput when the reference fails on the given inputs.
     """
-    cases = full_cases(candidate.given, candidate.sides)
+    cases = tuple(cases) or full_cases(candidate.given, candidate.sides)
     timed = given_cases(candidate.given)
     standings = checked("candidate", candidate, bench, cases, terms, progress)
     done = Acceptance(candidate, tuple(standings), _wrong(standings), terms, cases, margin)
@@ -141,7 +142,15 @@ def accept(
         path = original.question.file.path
         original_standings = time_all(bench, path, found, timed, terms, progress, original.timed)
     races, verdict = _compared(
-        candidate, standings, original, original_standings, terms, bench, progress, margin, baselines
+        candidate,
+        standings,
+        original,
+        original_standings,
+        terms,
+        bench,
+        progress,
+        margin,
+        baselines,
     )
     return replace(
         done,
@@ -251,5 +260,7 @@ def _notes(originals: Sequence[Standing]) -> tuple[str, ...]:
     if not wrong:
         return ()
     if len(wrong) == len(originals):
-        return (f"the original has no right config, so there is nothing to compare with: {wrong[0][1]}",)
+        return (
+            f"the original has no right config, so there is nothing to compare with: {wrong[0][1]}",
+        )
     return tuple(f"{name} does not count: {why}" for name, why in wrong)

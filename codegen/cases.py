@@ -11,15 +11,18 @@ from codegen.inputs import InputSpec, TensorSpec, shrink_all, small_sizes
 _TINY = (5, 3, 7, 11, 13, 2, 1, 17, 19, 23)
 
 
-def full_cases(given: Sequence[tuple[InputSpec, ...]], sides: Sequence[int]) -> tuple[Case, ...]:
+def full_cases(
+    given: Sequence[tuple[InputSpec, ...]], sides: Sequence[int], *, whole: bool = False
+) -> tuple[Case, ...]:
     """What a verdict rests on: every given set under two seeds, then ragged, small and special ones.
 
-    `sides` are the tile sides among the configs.
+    `sides` are the tile sides among the configs. With `whole` all sizes are whole tiles.
     """
-    return (
-        *(Case(inputs, seed, "given") for inputs in given for seed in (0, 1)),
-        *small_cases(given, sides),
-    )
+    cases = tuple(Case(inputs, seed, "given") for inputs in given for seed in (0, 1))
+    if not whole:
+        return (*cases, *small_cases(given, sides))
+    sizes = small_sizes(given[0], sides, ragged=False)
+    return (*cases, _shrunk(given[0], sizes, 2, "small"), _shrunk(given[0], sizes, 5, "special"))
 
 
 def small_cases(given: Sequence[tuple[InputSpec, ...]], sides: Sequence[int]) -> tuple[Case, ...]:
@@ -51,7 +54,5 @@ def _tiny_sizes(inputs: Sequence[InputSpec]) -> dict[int, int]:
     }
 
 
-def _shrunk(
-    inputs: Sequence[InputSpec], sizes: dict[int, int], seed: int, purpose: str
-) -> Case:
+def _shrunk(inputs: Sequence[InputSpec], sizes: dict[int, int], seed: int, purpose: str) -> Case:
     return Case(shrink_all(inputs, sizes), seed, purpose, tuple(sizes.items()))

@@ -12,6 +12,7 @@ from codegen.report import Report, SiteReport
 from codegen.rewrite import left_over, replace_configs
 from codegen.sites import Site
 from codegen.steps import (
+    Launched,
     build_originals,
     judge,
     match,
@@ -36,7 +37,7 @@ def inspect(question: Question, progress: Progress) -> Report:
         launched = match(question, sites, launches)
         rows = build_originals(question, compiler, launched, progress)
     reports = [profiled(question, each.report(rows[each.index])) for each in launched]
-    return _report(question, launches, sites, reports, "compiled, not run")
+    return report_of(question, launches, sites, reports, "compiled, not run")
 
 
 def retune(question: Question, progress: Progress) -> tuple[bytes, Report]:
@@ -67,16 +68,26 @@ def retune(question: Question, progress: Progress) -> tuple[bytes, Report]:
                 if configs != each.configs:
                     changes[each.index] = configs
             reports.append(report)
+    refuse_unwritable(question, launched)
+    code = replace_configs(question.code, changes, question.at_definition)
+    verdict = _verdict(question, reports)
+    return code, report_of(question, launches, sites, reports, verdict, unread(question, code))
+
+
+def refuse_unwritable(question: Question, launched: Sequence[Launched]) -> None:
+    """Raises Refused when none of the sites can be rewritten."""
     if all(each.refusal for each in launched):
         raise Refused(
             "; ".join(f"{question.file.at(each.site.line)}: {each.refusal}" for each in launched)
         )
-    code = replace_configs(question.code, changes, question.at_definition)
-    unread = tuple(
+
+
+def unread(question: Question, code: bytes) -> tuple[str, ...]:
+    """A note for each name that only the replaced configs read."""
+    return tuple(
         f"{question.file.at(line)}: {name} is no longer read: remove it if nothing else needs it"
-        for line, name in (left_over(question.code, code) if changes else ())
+        for line, name in (left_over(question.code, code) if code != question.code else ())
     )
-    return code, _report(question, launches, sites, reports, _verdict(question, reports), unread)
 
 
 def _verdict(question: Question, reports: Sequence[SiteReport]) -> str:
@@ -88,7 +99,7 @@ def _verdict(question: Question, reports: Sequence[SiteReport]) -> str:
     return "ran in the interpreter but compared with nothing (give --reference or --problem), not measured"
 
 
-def _report(
+def report_of(
     question: Question,
     launches: Launches,
     sites: Sequence[Site],
@@ -96,6 +107,7 @@ def _report(
     verdict: str,
     notes: tuple[str, ...] = (),
 ) -> Report:
+    """The report on the launched sites, with a note for each that is not."""
     seen = {report.line for report in reports}
     idle = tuple(
         f"{question.file.at(site.line)}: {site.kernel} is not launched: left alone"

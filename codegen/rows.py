@@ -43,9 +43,7 @@ def built_row(
     fits = occupancy_of(gpu, result)
     if fits.reason:
         why = f"cannot launch: {fits.reason}"
-        return Row(
-            config, origin, "dropped", why, "launch", result.resources, fits, result.grid
-        )
+        return Row(config, origin, "dropped", why, "launch", result.resources, fits, result.grid)
     return Row(config, origin, "kept", reason, None, result.resources, fits, result.grid)
 
 

@@ -16,7 +16,17 @@ from pathlib import Path
 
 from codegen.cases import given_cases
 from codegen.config import Config
-from codegen.contest import Entry, Standing, Terms, check, check_one, first_right, label, time_all
+from codegen.contest import (
+    Entry,
+    Standing,
+    Terms,
+    check,
+    check_one,
+    first_of,
+    first_right,
+    label,
+    time_all,
+)
 from codegen.evidence import Case, Checkup, Choice, Finding
 from codegen.inputs import InputSpec, TensorSpec
 from codegen.judge import fault_of
@@ -74,9 +84,7 @@ def entrants(question: Question, launched: Sequence[Launched]) -> list[Entrant]:
     for place, each in enumerate(launched):
         configs = each.configs
         fixed = each.refusal or (each.site.extending_is_unsafe if len(configs) == 1 else None)
-        near = (
-            [] if fixed else every_neighbour(list(enumerate(configs)), question.stage, configs)
-        )
+        near = [] if fixed else every_neighbour(list(enumerate(configs)), question.stage, configs)
         for number, one in enumerate(near, len(configs)):
             config = one.config
             choice = Choice(
@@ -163,8 +171,10 @@ def with_standings(
 
     def one(each: Tried) -> Tried:
         standing = known.get(each.entrant.entry.label)
-        return each if standing is None else replace(
-            each, row=row_with(each.row, standing, terms), standing=standing
+        return (
+            each
+            if standing is None
+            else replace(each, row=row_with(each.row, standing, terms), standing=standing)
         )
 
     return list(map(one, tried))
@@ -178,7 +188,9 @@ def row_with(row: Row, standing: Standing, terms: Terms) -> Row:
         times_us=standing.times_us,
     )
     fault = fault_of(standing.checkup)
-    return row if fault is None else replace(row, status="dropped", reason=fault, dropped_at="verify")
+    return (
+        row if fault is None else replace(row, status="dropped", reason=fault, dropped_at="verify")
+    )
 
 
 def _accuracy(checkup: Checkup, against: Against) -> Accuracy | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -148,7 +148,7 @@ class Compiler:
 
     def stream(
         self, jobs: Sequence[Job], on_done: Callable[[int], None] | None = None
-    ) -> Iterator[Built | Rejected]:
+    ) -> Generator[Built | Rejected, None, None]:
         """What `compile` gives, in the jobs' order, each as soon as it and those before it are known.
 
         Compiling goes on meanwhile, in a thread. Closing the iterator early ends the compiler.
@@ -180,9 +180,7 @@ class Compiler:
         finally:
             beside.join()
 
-    def _compile(
-        self, jobs: Sequence[Job], take: Callable[[int, Built | Rejected], None]
-    ) -> None:
+    def _compile(self, jobs: Sequence[Job], take: Callable[[int, Built | Rejected], None]) -> None:
         wire = [
             {
                 "site": job.site,

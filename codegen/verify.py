@@ -89,13 +89,13 @@ def verify(
                 return results
             failure = failure or _all_wrong(source, rejected)
             # Wrong results on ragged sizes may be the kernel's right only if it is never given any.
-            if any(result.accuracy for result in rejected) and not _whole_tiles(inputs, sides):
+            if any(result.accuracy for result in rejected) and not whole_tiles(inputs, sides):
                 break
     assert failure is not None, "there is always one set of small inputs"
     raise failure
 
 
-def _whole_tiles(inputs: Sequence[InputSpec], sides: Sequence[int]) -> bool:
+def whole_tiles(inputs: Sequence[InputSpec], sides: Sequence[int]) -> bool:
     """Whether the production sizes are multiples of the largest tile side, those below it left aside."""
     sizes = {size for spec in inputs if isinstance(spec, TensorSpec) for size in spec.shape[-2:]}
     side = max(sides, default=1)
