@@ -3,6 +3,10 @@
 A measuring job is data: sources by their hashes, configs, inputs, the machine with its versions, the method.
 Its key is the SHA-256 of that data as canonical JSON; under it an SQLite file in the user's cache directory
 holds the job and the answer.
+
+SQLite's own rollback journal is what keeps an answer whole when a process is killed or two write at once. Write-ahead
+logging would gain nothing at a few answers a second, and switching it on is the one step that does not wait
+for another process.
 """
 
 from __future__ import annotations
@@ -72,8 +76,6 @@ class Journal:
 
     def _prepare(self) -> None:
         if self._empty():
-            # A reader sees whole answers while another process writes; what was put survives a kill.
-            self._connection.execute("PRAGMA journal_mode = WAL")
             self._make()
         owner, version = self._number("application_id"), self._number("user_version")
         if owner != _OURS:
@@ -83,7 +85,6 @@ class Journal:
                 f"{self.path}: of version {version}, and this codegen keeps version {_VERSION}; "
                 f"{self._elsewhere()}"
             )
-        self._connection.execute("PRAGMA synchronous = NORMAL")
 
     def _make(self) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
