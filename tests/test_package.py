@@ -24,14 +24,14 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 FLOORS = {
     "data": "config gpu outcome problem spec stage rules",
     "pure": """
-        axes effects entries evaluate evidence families forms gemm gemm_configs gemm_view graph imports inputs
-        interchange judge ncu occupancy operands order places precision profile prompt prompt_gpu propose rank
+        axes effects entries evaluate evidence families fingerprint forms gemm gemm_configs gemm_view graph imports inputs
+        interchange journal judge ncu occupancy operands order places precision profile prompt prompt_gpu propose rank
         recognize record render rewrite sections sites source spelling static.configs
         static.expressions static.known static.platforms static.scopes static.statements
-        static.surroundings static.values targets trimm trimm_configs writing
+        static.surroundings static.values targets trimm trimm_configs wire writing
     """,
     "toolchain": """
-        build child examine failure fitting forced gauge guard interpret launch load measure pretend
+        build child examine failure fitting forced gauge guard interpret journaled launch load measure pretend
         reference repair sensors timing toolchain trace tracing verify worker
     """,
     "shell": """
