@@ -1,44 +1,37 @@
-"""A bench with planted answers, no GPU and no clock; run as a program, a sweep that can be killed anywhere."""
+"""A bench with planted answers and a clock of its own: what measuring is tested with where there is no GPU."""
 
 from __future__ import annotations
 
-import json
-import sys
-import time
-from collections import Counter
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from codegen.evidence import Case, Checkup, Choice, Clocks, Finding, Machine, Race, Subject
-from codegen.inputs import TensorSpec
-from codegen.journal import Journal
-from codegen.journaled import Journaled
+from codegen.evidence import Case, Checkup, Choice, Finding, Machine, Race, Subject
 from codegen.verify import Against
-from codegen.wire import to_wire
 
-MACHINE = Machine(
-    "NVIDIA H200", "GPU-0badcafe", (9, 0), 132, 62914560, "570.86.15", "12.8", "2.11.0", "3.6.0"
-)
-CASES = (
-    Case((TensorSpec("float32", (549, 549)),), 1, "ragged", ((4096, 549),)),
-    Case((TensorSpec("float32", (4096, 4096), "tril"), 0.5, None), 0, "given"),
-)
-AGAINST = Against(reference="torch.tril(A @ A)")
+MACHINE = Machine("NVIDIA H200", "GPU-fake", (9, 0), 132, 50 << 20, "570.1", "12.8", "2.11", "3.6")
+
+# A subject's config -> microseconds, or why it is wrong.
+Speed = Callable[[Subject, Case], float]
+Fault = Callable[[Subject, Case, str], str | None]
 
 
 @dataclass
 class FakeBench:
-    """Answers from a subject's label alone; every question that reaches it is counted, and may take a while."""
+    """Every subject takes `speed` microseconds, give or take a thousandth, and is wrong where `fault` says."""
 
-    machine_is: Machine = MACHINE
-    on_ask: Callable[[str], None] = lambda asked: None
-    asked: list[str] = field(default_factory=list)
-    rounds: Counter[tuple[str, ...]] = field(default_factory=Counter)  # had by each race so far
-    closed: bool = False
+    speed: Speed
+    fault: Fault = lambda subject, case, promise: None
+    noise: float = 0.001
+    checked: list[tuple[str, tuple[Choice, ...], str]] = field(default_factory=list)
+    raced: list[tuple[tuple[str, ...], int]] = field(default_factory=list)
+    seconds: float = 0.0  # on the GPU, by the fake clock
+
+    def __post_init__(self) -> None:
+        self._random = random.Random(0)
 
     def machine(self) -> Machine:
-        return self.machine_is
+        return MACHINE
 
     def check(
         self,
@@ -50,8 +43,15 @@ class FakeBench:
     ) -> list[Checkup]:
         checkups = []
         for place, subject in enumerate(subjects):
-            self._ask(f"check {subject.label}")
-            checkups.append(Checkup(subject.label, tuple(map(_finding, cases)), repeatable=True))
+            self.checked.append((subject.label, subject.choices, promise))
+            findings = []
+            for case in cases:
+                fault = self.fault(subject, case, promise)
+                error = 0.5 if fault else 1e-7
+                name = f"{case.purpose}, seed {case.seed}"
+                findings.append(Finding(name, error, error, 1e-7, 1e-6, fault))
+            first = next((finding.fault for finding in findings if finding.fault), None)
+            checkups.append(Checkup(subject.label, tuple(findings), True, first))
             if on_done:
                 on_done(place, checkups[-1])
         return checkups
@@ -65,55 +65,19 @@ class FakeBench:
         promise: str,
         on_round: Callable[[int], None] | None = None,
     ) -> Race:
-        labels = tuple(subject.label for subject in subjects)
-        start = self.rounds[labels]
-        self._ask(f"race {', '.join(labels)} after {start}")
+        self.raced.append((tuple(subject.label for subject in subjects), rounds))
         rows = []
-        for place in range(start, start + rounds):
-            rows.append(tuple(100.0 + len(label) + place / 8 for label in labels))
+        for number in range(rounds):
+            drift = self._random.gauss(1, self.noise)  # what a round's subjects share
+            row = [
+                self.speed(subject, case) * drift * self._random.gauss(1, self.noise)
+                for subject in subjects
+            ]
+            self.seconds += sum(row) / 1e6
+            rows.append(tuple(row))
             if on_round:
-                on_round(len(rows))
-        self.rounds[labels] += rounds
-        clocks = Clocks(1980, 3201, 412.5, 51, ("sw_power_cap",))
-        return Race(labels, tuple(rows), "events", (clocks,), (("max-autotune", "hangs"),))
+                on_round(number + 1)
+        return Race(tuple(subject.label for subject in subjects), tuple(rows), "events")
 
     def close(self) -> None:
-        self.closed = True
-
-    def _ask(self, what: str) -> None:
-        self.asked.append(what)
-        self.on_ask(what)
-
-
-def _finding(case: Case) -> Finding:
-    return Finding(f"{case.purpose}, seed {case.seed}", float("nan"), 2e-6, None, 3e-6, "a race")
-
-
-def subjects_of(path: Path, count: int) -> list[Subject]:
-    """A file's configs, each a subject."""
-    return [
-        Subject(f"candidate #{place}", path, (Choice("kernel", 7, place, 4, 3),))
-        for place in range(count)
-    ]
-
-
-def sweep(folder: Path, count: int, seconds: float) -> None:
-    """Checks and races every config of `folder`/kernel.py; every question asked is a line of `asked`."""
-
-    def slowly(asked: str) -> None:
-        with (folder / "asked").open("a") as log:
-            log.write(f"{asked}\n")
-        time.sleep(seconds)
-
-    subjects = subjects_of(folder / "kernel.py", count)
-    with Journal(folder / "journal.sqlite") as journal:
-        bench = Journaled(FakeBench(on_ask=slowly), journal)
-        print("started", flush=True)
-        checkups = bench.check(subjects, CASES, AGAINST, "ieee")
-        races = [bench.race([each], CASES[1], 5, AGAINST, "ieee") for each in subjects]
-    result = json.dumps(to_wire([checkups, [race.rounds_us[0] for race in races]]))
-    (folder / "result.json").write_text(result)
-
-
-if __name__ == "__main__":
-    sweep(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))
+        pass
