@@ -27,12 +27,16 @@ _OUTPUT_IS_GONE = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG)
 
 
 class _Commands(click.Group):
-    """The commands of this module, and `render`, which is imported when it is asked for."""
+    """The commands of this module, and `accept` and `render`, which are imported when they are asked for."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return sorted([*super().list_commands(context), "render"])
+        return sorted([*super().list_commands(context), "accept", "render"])
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name == "accept":
+            from codegen.accept_command import accept
+
+            return accept
         if name == "render":
             from codegen.render_command import render
 
@@ -120,8 +124,10 @@ def _tuning_options(command: Callable[..., int]) -> Callable[..., int]:
         [
             click.option(
                 "--inputs",
+                multiple=True,
                 metavar="SPEC",
-                help="What forward is called with: 'float32[8192,2048] tril bfloat16[4096,4096] 0.5'.",
+                help="What forward is called with: 'float32[8192,2048] tril bfloat16[4096,4096] 0.5'. "
+                "Repeat for several sets.",
             ),
             click.option(
                 "--problem",
@@ -147,7 +153,16 @@ def _tuning_options(command: Callable[..., int]) -> Callable[..., int]:
 @cli.command()
 @click.argument("paths", nargs=-1, metavar="PATH...")
 @_tuning_options
-@click.option("--gpu", metavar="NAME", help="The target; it need not be in this machine.")
+@click.option(
+    "--gpu",
+    metavar="NAME",
+    help="The target; it need not be in this machine. [default: the prompt's, or the one that is]",
+)
+@click.option(
+    "--measure/--no-measure",
+    default=None,
+    help="Time every allowed config on the GPU. [default: if the target is in this machine]",
+)
 @click.option(
     "--reference",
     metavar="EXPR",
@@ -186,11 +201,12 @@ def _tuning_options(command: Callable[..., int]) -> Callable[..., int]:
 )
 def retune(
     paths: tuple[str, ...],
-    inputs: str | None,
+    inputs: tuple[str, ...],
     problem: str | None,
     launch: str | None,
     ncu: str | None,
     gpu: str | None,
+    measure: bool | None,
     reference: str | None,
     num_warps: str | None,
     num_stages: str | None,
@@ -207,6 +223,9 @@ def retune(
     PATH is a .py file, an optimization prompt (.txt, .md) with the code in it, or - for standard input. Every
     config is compiled for the GPU and run in Triton's interpreter; those that cannot launch or are wrong go,
     neighbours within the stage's rules come. Nothing else in the file changes.
+
+    With the GPU here, every neighbour is compiled, checked and timed on it, the fastest come, and nothing is
+    written that does not beat the file as it was.
     """
     from codegen import tune
     from codegen.job import Options
@@ -226,7 +245,8 @@ def retune(
             Options(
                 path=path,
                 gpu=gpu,
-                inputs=inputs,
+                inputs=inputs[0] if inputs else None,
+                more_inputs=inputs[1:],
                 problem=problem,
                 reference=reference,
                 ncu=ncu,
@@ -235,6 +255,7 @@ def retune(
                 max_configs=max_configs,
                 launch=launch,
                 at_definition=at == "definition",
+                measure=measure,
             )
             for path in paths
         ],
@@ -254,7 +275,7 @@ def retune(
 )
 def inspect(
     path: str,
-    inputs: str | None,
+    inputs: tuple[str, ...],
     problem: str | None,
     launch: str | None,
     ncu: str | None,
@@ -265,7 +286,14 @@ def inspect(
     from codegen import tune
     from codegen.job import Options
 
-    options = Options(path=path, inputs=inputs, problem=problem, launch=launch, ncu=ncu)
+    options = Options(
+        path=path,
+        inputs=inputs[0] if inputs else None,
+        more_inputs=inputs[1:],
+        problem=problem,
+        launch=launch,
+        ncu=ncu,
+    )
     tune.inspect(options, gpu_names, json_path)
     return ACCEPTED
 

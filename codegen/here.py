@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from codegen.child import Child, ChildFailed
 from codegen.gpu import GpuSpec, find_gpu
 from codegen.outcome import BadInput
@@ -19,6 +21,7 @@ def name_here() -> str | None:
     return names[0] if names else None
 
 
+@cache
 def gpu_here() -> GpuSpec | None:
     """The GPU in this machine; None where there is none, or none that is known by its figures."""
     name = name_here()

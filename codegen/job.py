@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codegen.gpu import GpuSpec, find_gpu
+from codegen.here import gpu_here
 from codegen.inputs import parse_inputs
 from codegen.ncu import KernelMetrics, read_metrics
 from codegen.outcome import BadInput
@@ -40,6 +41,7 @@ class Options:
     max_configs: int | None = None
     launch: str | None = None
     at_definition: bool = False
+    measure: bool | None = None  # None: where the target is in this machine
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def open_job(options: Options) -> Iterator[Job]:
         question = Question(
             file=_user_file(options.path, prompt, data, code, Path(folder)),
             code=code,
-            gpu=_gpu(options.gpu, prompt),
+            gpu=_gpu(options, prompt),
             inputs=parse_inputs(options.inputs) if options.inputs is not None else None,
             more_inputs=tuple(map(parse_inputs, options.more_inputs)),
             problem=_existing(options.problem, "--problem"),
@@ -128,11 +130,15 @@ def _user_file(
     return UserFile(name, copy.resolve(), prompt.code_line(data.decode()) if prompt else 1)
 
 
-def _gpu(name: str | None, prompt: Prompt | None) -> GpuSpec:
-    if name is not None:
-        return find_gpu(name)
+def _gpu(options: Options, prompt: Prompt | None) -> GpuSpec:
+    """The GPU that is named, else the prompt's, else the one in this machine."""
+    if options.gpu is not None:
+        return find_gpu(options.gpu)
     if prompt is not None and prompt.gpu is not None:
         return prompt.gpu
+    here = gpu_here()
+    if here is not None:
+        return here
     why = f" ({prompt.gpu_problem})" if prompt is not None and prompt.gpu_problem else ""
     raise BadInput(
         f"which GPU is this for?{why} Give --gpu NAME, for instance --gpu rtx-4090 (`codegen gpus` lists all)"

@@ -12,11 +12,15 @@ from pathlib import Path
 from rich.console import Console
 
 from codegen import pipeline
+from codegen.benches import is_to_be_measured, on_this_gpu, remark, why_not_measured
 from codegen.config import Config
 from codegen.interchange import Sets, read_sets
 from codegen.job import STDIN, Job, Options, open_job, read_input
+from codegen.keep import keep
+from codegen.measured import Retuned, retune_measured
 from codegen.outcome import BadInput, Refused
 from codegen.present import console, print_comparison, print_report, progress
+from codegen.question import Question
 from codegen.report import Report, to_json
 from codegen.rewrite import replace_configs
 from codegen.sites import find_sites
@@ -59,12 +63,30 @@ def retune(options: Sequence[Options], output: Output) -> None:
 
 def _retune_one(options: Options, output: Output, screen: Console) -> Report:
     with open_job(options) as job:
-        with progress(screen) as show:
-            code, report = pipeline.retune(job.question, show)
-        report = replace(report, notes=(*job.notes, *report.notes))
-        _put(code, job, options.path, output)
+        retuned = _retuned(job.question, options.measure, screen)
+        report = replace(retuned.report, notes=(*job.notes, *retuned.report.notes))
+        _put(retuned.code, job, options.path, output)
         print_report(report, screen)
+        target = options.path if output.in_place else output.path
+        if retuned.acceptance and retuned.code != job.question.code and target not in (None, STDIN):
+            for path in keep(retuned.acceptance, Path(target), retuned.code):
+                screen.print(f"wrote {path}", soft_wrap=True)
     return report
+
+
+def _retuned(question: Question, measure: bool | None, screen: Console) -> Retuned:
+    """By measuring where that is asked for or can be done, else without."""
+    if is_to_be_measured(question, measure):
+        with on_this_gpu() as bench, progress(screen) as show:
+            return retune_measured(question, bench, show)
+    if question.more_inputs:
+        raise BadInput(
+            f"{question.file.name}: several --inputs can only be weighed by timing them: {why_not_measured(question) or 'leave --no-measure out'}"
+        )
+    with progress(screen) as show:
+        code, report = pipeline.retune(question, show)
+    report = replace(report, notes=(*report.notes, *remark(question, measure)))
+    return Retuned(code, report, None)
 
 
 def set_configs(path: str, files: Sequence[str], output: Output, at_definition: bool) -> None:
