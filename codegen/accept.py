@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from codegen.cases import full_cases, given_cases, small_cases
+from codegen.cases import every_case, given_cases, plan_cases
 from codegen.contest import (
     Side,
     Standing,
@@ -101,7 +101,7 @@ def compiled_by(compiler: Compiler, question: Question, progress: Progress) -> C
     rows = build_originals(question, compiler, given, progress)
     sides = block_sides(config for each in given for config in each.live.configs)
     everything = launches
-    for case in small_cases((launches.inputs,), sides):
+    for case in plan_cases(launches.inputs, sides, given=False):
         with contextlib.suppress(BadInput):  # sizes that the wrapper refuses
             everything = compiler.launches(question.problem, case.inputs)
     launched = match(question, sites, everything)
@@ -124,10 +124,10 @@ def accept(
 ) -> Acceptance:
     """Right on every case, and measured against what it replaces.
 
-    `original_standings` are the original's, where they are known already; `cases` others than `full_cases`.
+    `original_standings` are the original's, where they are known already; `cases` others than `every_case`.
     Raises BadInput when the reference fails on the given inputs.
     """
-    cases = tuple(cases) or full_cases(candidate.given, candidate.sides)
+    cases = tuple(cases) or every_case(candidate.given, candidate.sides)
     timed = given_cases(candidate.given)
     standings = checked("candidate", candidate, bench, cases, terms, progress)
     done = Acceptance(candidate, tuple(standings), _wrong(standings), terms, cases, margin)
@@ -166,7 +166,7 @@ def accept_unmeasured(
     candidate: Contender, terms: Terms, bench: Bench, progress: Progress
 ) -> Acceptance:
     """What can be established with no GPU: right in the interpreter, and fits. `bench` interprets."""
-    cases = small_cases(candidate.given, candidate.sides)
+    cases = plan_cases(candidate.inputs, candidate.sides, given=False)
     standings = checked("candidate", candidate, bench, cases, terms, progress)
     verdict = _wrong(standings)
     if verdict.accepted:

@@ -1,4 +1,4 @@
-"""The sets of inputs a file has to be right on: those given, ragged ones, small ones, and special values."""
+"""Which inputs a file is tried on: the given ones, ragged and small ones, and some with NaN and infinities."""
 
 from __future__ import annotations
 
@@ -7,52 +7,61 @@ from collections.abc import Sequence
 from codegen.evidence import Case
 from codegen.inputs import InputSpec, TensorSpec, shrink_all, small_sizes
 
-# Smaller than every tile that tensor cores take, and distinct, so that sizes that differ stay different.
-_TINY = (5, 3, 7, 11, 13, 2, 1, 17, 19, 23)
+# For sizes below a tile: odd, and each given size another.
+_TINY = (17, 13, 11, 7, 5, 3)
 
 
-def full_cases(
-    given: Sequence[tuple[InputSpec, ...]], sides: Sequence[int], *, whole: bool = False
+def plan_cases(
+    inputs: Sequence[InputSpec], sides: Sequence[int], *, given: bool = True, seed: int = 0
 ) -> tuple[Case, ...]:
-    """What a verdict rests on: every given set under two seeds, then ragged, small and special ones.
+    """The cases to check every config on, the given inputs first.
 
-    `sides` are the tile sides among the configs. With `whole` all sizes are whole tiles.
+    `sides` are the tile sides among the configs. Without `given` (where every element costs, as in the
+    interpreter) the ragged sizes stand for the given ones.
     """
-    cases = tuple(Case(inputs, seed, "given") for inputs in given for seed in (0, 1))
+    ragged, tiny = small_sizes(inputs, sides), tiny_sizes(inputs)
+    planned = [
+        *([("given", {}, seed), ("given", {}, seed + 1)] if given else []),
+        ("ragged", ragged, seed),
+        ("small", tiny, seed),
+        ("special", ragged, seed),
+    ]
+    cases: list[Case] = []
+    for purpose, sizes, number in planned:
+        case = Case(shrink_all(inputs, sizes), number, purpose, tuple(sorted(sizes.items())))
+        # Inputs that are small already have no smaller ones that stand for them.
+        if (case.inputs, case.seed, purpose == "special") not in [
+            (other.inputs, other.seed, other.purpose == "special") for other in cases
+        ]:
+            cases.append(case)
+    return tuple(cases)
+
+
+def every_case(
+    given: Sequence[Sequence[InputSpec]], sides: Sequence[int], *, whole: bool = False
+) -> tuple[Case, ...]:
+    """The cases for several given sets of inputs: each of them, and what else the first one leads to.
+
+    With `whole` no size is ragged: for a file that is asked about whole tiles, and right on no other sizes.
+    """
+    more = [case for inputs in given[1:] for case in plan_cases(inputs, sides)[:2]]
+    planned = plan_cases(given[0], sides)
     if not whole:
-        return (*cases, *small_cases(given, sides))
+        return (*planned[:2], *more, *planned[2:])
     sizes = small_sizes(given[0], sides, ragged=False)
-    return (*cases, _shrunk(given[0], sizes, 2, "small"), _shrunk(given[0], sizes, 5, "special"))
+    small = shrink_all(given[0], sizes), 0
+    pairs = tuple(sorted(sizes.items()))
+    others = (Case(*small, "small", pairs), Case(*small, "special", pairs))
+    return (*planned[:2], *more, *others)
 
 
-def small_cases(given: Sequence[tuple[InputSpec, ...]], sides: Sequence[int]) -> tuple[Case, ...]:
-    """Those that Triton's interpreter can run too: two tiles and a ragged rest under two seeds, less than a
-    tile, and NaN and infinities among the values."""
-    inputs = given[0]
-    ragged = small_sizes(inputs, sides)
-    tiny = _tiny_sizes(inputs)
-    return (
-        _shrunk(inputs, ragged, 2, "ragged"),
-        _shrunk(inputs, ragged, 3, "ragged"),
-        _shrunk(inputs, tiny, 4, "small"),
-        _shrunk(inputs, ragged, 5, "special"),
-    )
-
-
-def given_cases(given: Sequence[tuple[InputSpec, ...]]) -> tuple[Case, ...]:
+def given_cases(given: Sequence[Sequence[InputSpec]]) -> tuple[Case, ...]:
     """Every given set once: what races are run on, and enough to leave out of one what is plainly wrong."""
-    return tuple(Case(inputs, 0, "given") for inputs in given)
+    return tuple(Case(tuple(inputs), 0, "given") for inputs in given)
 
 
-def _tiny_sizes(inputs: Sequence[InputSpec]) -> dict[int, int]:
-    given = sorted(
-        {size for spec in inputs if isinstance(spec, TensorSpec) for size in spec.shape},
-        reverse=True,
-    )
-    return {
-        size: min(size, _TINY[place % len(_TINY)]) for place, size in enumerate(given) if size > 1
-    }
-
-
-def _shrunk(inputs: Sequence[InputSpec], sizes: dict[int, int], seed: int, purpose: str) -> Case:
-    return Case(shrink_all(inputs, sizes), seed, purpose, tuple(sizes.items()))
+def tiny_sizes(inputs: Sequence[InputSpec]) -> dict[int, int]:
+    """Given size -> one below any tile. Sizes that differ stay different for the largest six; a size already as small is kept."""
+    sizes = {size for spec in inputs if isinstance(spec, TensorSpec) for size in spec.shape}
+    large = sorted((size for size in sizes if size > max(_TINY)), reverse=True)
+    return {size: _TINY[place % len(_TINY)] for place, size in enumerate(large)}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from codegen.accept import Acceptance, Contender, accept, compiled_by
-from codegen.cases import full_cases
+from codegen.cases import every_case
 from codegen.contest import Terms
 from codegen.cover import cover, winners
 from codegen.evidence import Subject
@@ -196,7 +196,7 @@ def accepted(
                 margin,
                 BASELINES if terms.against else (),
                 standings,
-                full_cases(original.given, candidate.sides, whole=whole),
+                every_case(original.given, candidate.sides, whole=whole),
             )
 
         done = accept_on(whole=False)

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from fake_bench import FakeBench
+from planted_bench import PlantedBench
 
 from codegen.gpu import find_gpu
 from codegen.inputs import parse_inputs
@@ -62,7 +62,7 @@ def planted(times=None, otherwise=100.0):
 
 
 def test_the_fastest_neighbour_is_added_and_the_originals_stay():
-    bench = FakeBench(planted({(256, 2): 50.0, (128, 4): 80.0}))
+    bench = PlantedBench(planted({(256, 2): 50.0, (128, 4): 80.0}))
     done = retune_measured(question(), bench, quiet)
     (site,) = done.report.sites
     assert [row.status for row in site.rows[:3]] == ["kept"] * 3

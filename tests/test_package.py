@@ -24,18 +24,19 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 FLOORS = {
     "data": "config gpu outcome problem spec stage rules",
     "pure": """
-        axes effects entries evaluate evidence families fingerprint forms gemm gemm_configs gemm_view graph imports inputs
+        axes cases cover effects entries evaluate evidence families fingerprint forms gemm gemm_configs gemm_view graph imports inputs
         interchange journal judge ncu occupancy operands order places precision profile prompt prompt_gpu propose rank
         recognize record render rewrite sections sites source spelling static.configs
         static.expressions static.known static.platforms static.scopes static.statements
         static.surroundings static.values targets trimm trimm_configs wire writing
     """,
     "toolchain": """
-        build child examine failure fitting forced gauge guard interpret journaled launch load measure pretend
+        build child devices examine failure fitting forced gauge guard here interpret journaled launch load measure pretend
         reference repair sensors timing toolchain trace tracing verify worker
     """,
     "shell": """
-        __main__ cli gpu_table job lint listing pipeline present question render_command report rows steps
+        __main__ accept accept_command benches cli contest gpu_table job keep lint measured listing pipeline present question render_command report rows stand_in
+        steps sweep
         tune write
     """,
 }

@@ -17,7 +17,7 @@ Fault = Callable[[Subject, Case, str], str | None]
 
 
 @dataclass
-class FakeBench:
+class PlantedBench:
     """Every subject takes `speed` microseconds, give or take a thousandth, and is wrong where `fault` says."""
 
     speed: Speed
