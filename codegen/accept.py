@@ -18,6 +18,7 @@ from codegen.contest import (
     time_all,
 )
 from codegen.evidence import Case, Checkup, Machine, Race, Subject, Verdict
+from codegen.fingerprint import source_hash
 from codegen.inputs import InputSpec, block_sides
 from codegen.judge import LOOKS, MARGIN, Pairing, fault_of, judge, judge_all
 from codegen.measure import Bench
@@ -38,6 +39,7 @@ class Contender:
     inputs: tuple[InputSpec, ...]  # what the model was called with
     launched: tuple[Launched, ...]
     rows: Mapping[int, Sequence[Row]]  # by Launched.index
+    sha256: str  # of the file and what it imports from its own folder
     timed: frozenset[int]  # places in `launched` of those that the given inputs launch
 
     @property
@@ -101,13 +103,19 @@ def compiled_by(compiler: Compiler, question: Question, progress: Progress) -> C
     rows = build_originals(question, compiler, given, progress)
     sides = block_sides(config for each in given for config in each.live.configs)
     everything = launches
-    for case in plan_cases(launches.inputs, sides, given=False):
+    smaller = [case.inputs for case in plan_cases(launches.inputs, sides, given=False)]
+    for inputs in dict.fromkeys(smaller):
         with contextlib.suppress(BadInput):  # sizes that the wrapper refuses
-            everything = compiler.launches(question.problem, case.inputs)
+            everything = compiler.launches(question.problem, inputs)
     launched = match(question, sites, everything)
     others = build_originals(question, compiler, launched, progress)
     return Contender(
-        question, launches.inputs, tuple(launched), {**others, **rows}, frozenset(range(len(given)))
+        question,
+        launches.inputs,
+        tuple(launched),
+        {**others, **rows},
+        source_hash(question.file.path),
+        frozenset(range(len(given))),
     )
 
 

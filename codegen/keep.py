@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,11 +12,12 @@ from codegen.accept import Acceptance, Contender
 from codegen.contest import Standing
 from codegen.dossier import Contest, Dossier, Entry, Source, beside
 from codegen.page import page
+from codegen.report import Row
 from codegen.work import work_of
 from codegen.write import write_whole
 
 
-def keep(acceptance: Acceptance, path: Path, code: bytes) -> tuple[Path, ...]:
+def keep(acceptance: Acceptance, path: Path) -> tuple[Path, ...]:
     """Writes the dossier of the file at `path`, and its page, beside it; returns where they are."""
     dossier = dossier_of(acceptance)
     record = beside(path)
@@ -53,5 +52,34 @@ def dossier_of(acceptance: Acceptance) -> Dossier:
 
 
 def _source(file: Contender, standings: Sequence[Standing]) -> Source:
-    by_label = {each.entry.label: each for each in standings}
-    ...
+    rows = [row for each in file.launched for row in file.rows[each.index]]
+    return Source(
+        file.question.file.name,
+        file.sha256,
+        tuple(_entry(row, each) for row, each in zip(rows, standings, strict=True)),
+    )
+
+
+def _entry(row: Row, standing: Standing) -> Entry:
+    knobs = {
+        **dict(row.config.meta),
+        "num_warps": row.config.warps,
+        "num_stages": row.config.stages,
+    }
+    return Entry(
+        standing.entry.label,
+        ", ".join(f"{name}={value}" for name, value in (*knobs.items(), *row.config.extra)),
+        standing.entry.choice,
+        standing.checkup,
+        row.resources,
+        row.occupancy.blocks_per_sm if row.occupancy else None,
+        row.occupancy.percent if row.occupancy else None,
+        standing.times_us,
+    )
+
+
+def _diff(old: Contender, new: Contender) -> str:
+    before, after = (
+        file.question.code.decode(errors="replace").splitlines(keepends=True) for file in (old, new)
+    )
+    return "".join(difflib.unified_diff(before, after, old.question.file.name, "candidate"))

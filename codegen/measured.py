@@ -10,6 +10,7 @@ from codegen.cases import every_case
 from codegen.contest import Terms
 from codegen.cover import cover, winners
 from codegen.evidence import Subject
+from codegen.fingerprint import source_hash
 from codegen.inputs import InputSpec
 from codegen.judge import MARGIN, fault_of
 from codegen.measure import Bench
@@ -95,7 +96,8 @@ class _Original:
             for place, each in enumerate(self.launched)
         }
         places = frozenset(range(len(self.launched)))
-        return Contender(self.question, self.launches.inputs, self.launched, rows, places)
+        sha256 = source_hash(self.question.file.path)
+        return Contender(self.question, self.launches.inputs, self.launched, rows, sha256, places)
 
 
 def _of(tried: Sequence[Tried], place: int) -> list[Tried]:

@@ -69,7 +69,7 @@ def _retune_one(options: Options, output: Output, screen: Console) -> Report:
         print_report(report, screen)
         target = options.path if output.in_place else output.path
         if retuned.acceptance and retuned.code != job.question.code and target not in (None, STDIN):
-            for path in keep(retuned.acceptance, Path(target), retuned.code):
+            for path in keep(retuned.acceptance, Path(target)):
                 screen.print(f"wrote {path}", soft_wrap=True)
     return report
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-import pytest
 from planted_bench import PlantedBench
 
 from codegen.gpu import find_gpu
