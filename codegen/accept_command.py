@@ -12,14 +12,19 @@ from codegen.accept import Acceptance, accept_unmeasured, compiled
 from codegen.accept import accept as accept_measured
 from codegen.benches import interpreted, is_to_be_measured, on_this_gpu, remark
 from codegen.contest import Terms
+from codegen.fitting import forward_inputs
+from codegen.inputs import describe
 from codegen.job import Job, Options, open_job
 from codegen.judge import MARGIN
-from codegen.keep import dossier_of, keep
+from codegen.keep import dossier_of, keep, put_findings
 from codegen.measure import PROMISES
+from codegen.outcome import BadInput
 from codegen.page import page
 from codegen.present import console, print_report, progress
 from codegen.question import Question
+from codegen.record import Record
 from codegen.report import Report, SiteReport
+from codegen.spec import Spec
 from codegen.sweep import row_with
 from codegen.verify import Against
 from codegen.write import write_whole
@@ -94,6 +99,12 @@ def accept(
     JSON and as a page, or where --json and --html say.
     """
     screen = console()
+    spec = recorded(Path(file))
+    if spec and not (inputs or problem or reference):
+        inputs = (" ".join(describe(forward_inputs(spec.problem))),)
+        reference = spec.problem.reference
+        gpu = gpu or spec.gpu.key
+        precision = precision or ("tf32" if spec.problem.precision == "tf32" else None)
     options = Options(
         path=file,
         gpu=gpu,
@@ -129,6 +140,15 @@ def accept(
     return ACCEPTED if done.verdict.accepted else REFUSED
 
 
+def recorded(path: Path) -> Spec | None:
+    """The spec of a rendered file, from the record beside it; None: there is no such record."""
+    beside = path.with_suffix(".json")
+    try:
+        return Record.read(beside).spec if beside.is_file() else None
+    except BadInput:  # some other JSON
+        return None
+
+
 def _original(
     path: str | None, options: Options, question: Question, stack: contextlib.ExitStack
 ) -> Job | None:
@@ -161,10 +181,12 @@ def report_on(done: Acceptance) -> Report:
 
 
 def _write(done: Acceptance, path: Path, json_path: str | None, html_path: str | None) -> None:
-    if json_path is None and html_path is None:
-        keep(done, path)
-        return
     dossier = dossier_of(done)
+    if recorded(path):
+        put_findings(path.with_suffix(".json"), dossier)
+    if json_path is None and html_path is None:
+        keep(dossier, path)
+        return
     for target, text in ((json_path, dossier.text), (html_path, lambda: page(dossier))):
         if target == "-":
             click.echo(text(), nl=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,19 +13,29 @@ from codegen.accept import Acceptance, Contender
 from codegen.contest import Standing
 from codegen.dossier import Contest, Dossier, Entry, Source, beside
 from codegen.page import page
+from codegen.record import Record
 from codegen.report import Row
+from codegen.wire import to_wire
 from codegen.work import work_of
 from codegen.write import write_whole
 
 
-def keep(acceptance: Acceptance, path: Path) -> tuple[Path, ...]:
+def keep(dossier: Dossier, path: Path) -> tuple[Path, ...]:
     """Writes the dossier of the file at `path`, and its page, beside it; returns where they are."""
-    dossier = dossier_of(acceptance)
     record = beside(path)
     shown = record.with_suffix(".html")
     write_whole(record, dossier.text().encode())
     write_whole(shown, page(dossier).encode())
     return record, shown
+
+
+def put_findings(record: Path, dossier: Dossier) -> None:
+    """Fills in the verdict and the provenance of a rendered file's record, where it was measured."""
+    if dossier.machine is None:
+        return
+    findings = {"verdict": to_wire(dossier.verdict), "provenance": dossier.provenance()}
+    known = Record.read(record)
+    write_whole(record, replace(known, findings=known.findings | findings).text().encode())
 
 
 def dossier_of(acceptance: Acceptance) -> Dossier:

@@ -149,6 +149,21 @@ class Problem:
                 text = f"{step.op}({text})"
         return text
 
+    @property
+    def reference(self) -> str:
+        """What C is, as Python in the names of forward's parameters: `F.relu(A @ B + bias)`."""
+        text = self.expression
+        for step in self.epilogue:
+            if step.op in ("bias", "residual"):
+                text = f"({text} + {step.op})"
+            elif step.op == "scale":
+                text = f"({text}) * {step.value}"
+            elif step.op == "gelu_tanh":
+                text = f"F.gelu({text}, approximate='tanh')"
+            else:
+                text = f"F.{step.op}({text})"
+        return text
+
     def flops(self) -> int:
         """Multiplications and additions of the product; the epilogue's are not counted.
 

@@ -16,7 +16,7 @@ from codegen.benches import is_to_be_measured, on_this_gpu, remark, why_not_meas
 from codegen.config import Config
 from codegen.interchange import Sets, read_sets
 from codegen.job import STDIN, Job, Options, open_job, read_input
-from codegen.keep import keep
+from codegen.keep import dossier_of, keep
 from codegen.measured import Retuned, retune_measured
 from codegen.outcome import BadInput, Refused
 from codegen.present import console, print_comparison, print_report, progress
@@ -69,7 +69,7 @@ def _retune_one(options: Options, output: Output, screen: Console) -> Report:
         print_report(report, screen)
         target = options.path if output.in_place else output.path
         if retuned.acceptance and retuned.code != job.question.code and target not in (None, STDIN):
-            for path in keep(retuned.acceptance, Path(target)):
+            for path in keep(dossier_of(retuned.acceptance), Path(target)):
                 screen.print(f"wrote {path}", soft_wrap=True)
     return report
 

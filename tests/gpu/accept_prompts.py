@@ -169,9 +169,11 @@ def killed(options: argparse.Namespace) -> dict[str, Any]:
 def known(journal: Path) -> dict[str, str]:
     if not journal.exists():
         return {}
-    with contextlib.closing(sqlite3.connect(journal)) as connection:
-        with contextlib.suppress(sqlite3.OperationalError):  # killed before its table was made
-            return dict(connection.execute("SELECT key, date FROM answers"))
+    with (
+        contextlib.closing(sqlite3.connect(journal)) as connection,
+        contextlib.suppress(sqlite3.OperationalError),  # killed before its table was made
+    ):
+        return dict(connection.execute("SELECT key, date FROM answers"))
     return {}
 
 
