@@ -11,7 +11,7 @@ import click
 from codegen.accept import Acceptance, accept_unmeasured, compiled
 from codegen.accept import accept as accept_measured
 from codegen.benches import interpreted, is_to_be_measured, on_this_gpu, remark
-from codegen.contest import Terms
+from codegen.contest import Terms, awake
 from codegen.fitting import forward_inputs
 from codegen.inputs import describe
 from codegen.job import Job, Options, open_job
@@ -122,18 +122,13 @@ def accept(
         measuring = is_to_be_measured(question, measure)
         show = stack.enter_context(progress(screen))
         if measuring:
-            bench = stack.enter_context(on_this_gpu())
-            done = accept_measured(
-                compiled(question, show),
-                compiled(original.question, show) if original else None,
-                terms,
-                bench,
-                show,
-                margin,
-            )
+            ready = stack.enter_context(awake(stack.enter_context(on_this_gpu())))
+            candidate = compiled(question, show)
+            replaced = compiled(original.question, show) if original else None
+            done = accept_measured(candidate, replaced, terms, ready(), show, margin)
         else:
-            bench = stack.enter_context(interpreted(question.gpu))
-            done = accept_unmeasured(compiled(question, show), terms, bench, show)
+            ready = stack.enter_context(awake(stack.enter_context(interpreted(question.gpu))))
+            done = accept_unmeasured(compiled(question, show), terms, ready(), show)
     done = replace(done, notes=(*remark(question, measure), *done.notes))
     print_report(report_on(done), screen)
     _write(done, Path(file), json_path, html_path)

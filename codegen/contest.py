@@ -7,14 +7,17 @@ wrong config's speed counts for nothing.
 
 from __future__ import annotations
 
+import contextlib
 import statistics
-from collections.abc import Callable, Collection, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codegen.evidence import Case, Checkup, Choice, Race, Subject
 from codegen.judge import Pairing, fault_of, join, more_rounds
 from codegen.measure import Bench
+from codegen.outcome import BadInput
 from codegen.toolchain import LiveSite, Progress
 from codegen.verify import Against
 
@@ -22,6 +25,30 @@ from codegen.verify import Against
 # kernel's medians is 0.35 % (H200), so what is worth choosing between gets the rounds.
 HEATS = ((5, 12), (15, 6), (40, 1))
 CONTROL = "original again"
+
+
+@contextlib.contextmanager
+def awake(bench: Bench) -> Iterator[Callable[[], Bench]]:
+    """Wakes the bench while other things are done; what it yields waits until it is awake.
+
+    PyTorch's import there takes as long as the compiler's import here. A bench that can't be used says so
+    when it is asked.
+    """
+
+    def wake() -> None:
+        with contextlib.suppress(BadInput):
+            bench.machine()
+
+    def ready() -> Bench:
+        waking.join()
+        return bench
+
+    waking = threading.Thread(target=wake)
+    waking.start()
+    try:
+        yield ready
+    finally:
+        waking.join()
 
 
 @dataclass(frozen=True)

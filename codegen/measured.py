@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from codegen.accept import Acceptance, Contender, accept, compiled_by
 from codegen.cases import every_case
-from codegen.contest import Terms
+from codegen.contest import Terms, awake
 from codegen.cover import cover, winners
 from codegen.evidence import Subject
 from codegen.fingerprint import source_hash
@@ -50,12 +50,12 @@ def retune_measured(
     """
     sites = sites_of(question)
     progress("importing", 0, 1)
-    with Compiler(question.file, question.gpu) as compiler:
+    with awake(bench) as ready, Compiler(question.file, question.gpu) as compiler:
         launches = record(question, compiler)
         launched = match(question, sites, launches)
         refuse_unwritable(question, launched)
         original = _Original(question, launches, tuple(launched))
-        tried, terms = sweep(question, compiler, launched, original.given, bench, progress)
+        tried, terms = sweep(question, compiler, launched, original.given, ready, progress)
         chosen = choose(original, tried)
         acceptance = None
         while worth_a_try(original, tried):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -107,11 +107,12 @@ def sweep(
     compiler: Compiler,
     launched: Sequence[Launched],
     given: Sequence[tuple[InputSpec, ...]],
-    bench: Bench,
+    ready: Callable[[], Bench],
     progress: Progress,
 ) -> tuple[list[Tried], Terms]:
     """Every entrant, in order, with its times; and at which precision the originals keep their promise.
 
+    `ready` waits for the bench, which may be waking still when the first configs are compiled.
     Raises BadInput when the reference fails.
     """
     field = entrants(question, launched)
@@ -128,17 +129,18 @@ def sweep(
     ]
     built = compiler.stream(jobs, lambda done: progress("compiling", done, len(jobs)))
     with contextlib.closing(built):
-        ready = _distinct(
+        compiled = _distinct(
             Tried(one, built_row(question.gpu, one.config, result, one.kind, one.reason))
             for one, result in zip(field, built, strict=True)
         )
-        originals = list(islice(ready, sum(one.origin is None for one in field)))
+        originals = list(islice(compiled, sum(one.origin is None for one in field)))
         fit = [each.entrant.entry for each in originals if each.row.status == "kept"]
+        bench = ready()
         terms = Terms(against, promise_of(bench, path, fit, cases[0], against))
         found = check(bench, path, fit, cases, terms)
         tried = with_standings(originals, found, terms)
         beside = {**first_of(fit), **first_right(found)}
-        for each in ready:
+        for each in compiled:
             if each.row.status == "kept":
                 standing = check_one(bench, path, each.entrant.entry, beside, cases, terms)
                 (each,) = with_standings([each], [standing], terms)
@@ -153,7 +155,7 @@ def _distinct(tried: Iterable[Tried]) -> Iterator[Tried]:
     """Drops a neighbour with the machine code of an earlier config of the same blocks: it is the same kernel."""
     first: dict[tuple[object, ...], str] = {}
     for each in tried:
-        if each.row.resources:
+        if each.row.resources and each.row.status == "kept":
             config, entry = each.entrant.config, each.entrant.entry
             key = (entry.site, config.meta, config.extra, each.row.resources.binary)
             twin = first.setdefault(key, entry.label)
