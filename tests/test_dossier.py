@@ -18,14 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codegen.dossier import Dossier, beside
-from codegen.evidence import Verdict
+from codegen.evidence import Case, Verdict
 from codegen.inputs import parse_inputs
 from codegen.outcome import BadInput
 from codegen.page import page
 from codegen.problem import Problem
 from codegen.roofline import HEIGHT, WIDTH, Dot, roofline, spread
-from codegen.tracing import read_problem
-from codegen.work import as_problem, work_of
+from codegen.verify import Against
+from codegen.work import work_of
+from codegen.workload import forward_names, works_of
 
 SAMPLES = {
     "faster": sample_dossier.sample,
@@ -280,11 +281,46 @@ def test_of_what_is_not_recognised_only_the_inputs_are_known(
     assert work.flops_from.startswith("not known")
 
 
-def test_a_reference_expression_is_recognised_as_a_problem(tmp_path: Path) -> None:
-    inputs = parse_inputs("tril float32[4096,4096] tril float32[4096,4096]")
-    path = tmp_path / "reference.py"
-    path.write_text(as_problem("torch.tril(A @ B)", ("A", "B"), inputs))
-    assert read_problem(path) == Problem("trimm", 4096, 4096, 4096, triangle="lower")
+FILE = b"""
+class Model:
+    def forward(self, X): ...
+
+class ModelNew:
+    def __init__(self, scale): ...
+    def forward(self, left, right, scale=1.0): ...
+"""
+
+
+def test_the_work_of_a_reference_expression_is_that_of_the_product_it_is() -> None:
+    cases = [
+        Case(parse_inputs(f"tril float32[{n},{n}] tril float32[{n},{n}] 1.0"), 0, "given")
+        for n in (4096, 1024)
+    ]
+    works = works_of(cases, Against(reference="torch.tril(right @ left)"), FILE)
+    assert [work.flops for work in works] == [
+        Problem("trimm", n, n, n, triangle="lower").flops() for n in (4096, 1024)
+    ]
+    assert "torch.tril(A @ B)" in works[0].flops_from
+
+
+def test_the_work_of_what_is_no_product_stays_unknown() -> None:
+    case = Case(parse_inputs("float32[64,64] float32[64,64] 1.0"), 0, "given")
+    for reference in ("torch.softmax(left, -1)", "left @ nowhere", "left @"):
+        (work,) = works_of([case], Against(reference=reference), FILE)
+        assert (work.flops, work.bytes_moved) == (None, 2 * 64 * 64 * 4)
+
+
+NAMES = {
+    "the arguments of ModelNew.forward": (FILE, ("left", "right", "scale")),
+    "no ModelNew": (b"class Model:\n    def forward(self, X): ...\n", ()),
+    "no forward of its own": (b"class ModelNew(Base): ...\n", ()),
+    "no Python": (b"class (", ()),
+}
+
+
+@pytest.mark.parametrize(("source", "names"), NAMES.values(), ids=list(NAMES))
+def test_names_are_those_of_forward(source: bytes, names: tuple[str, ...]) -> None:
+    assert forward_names(source) == names
 
 
 def test_what_is_pure_starts_without_the_toolchain_and_statistics() -> None:

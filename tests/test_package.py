@@ -32,7 +32,7 @@ FLOORS = {
     """,
     "toolchain": """
         build child examine failure fitting forced gauge guard interpret journaled launch load measure pretend
-        reference repair sensors timing toolchain trace tracing verify worker
+        reference repair sensors timing toolchain trace tracing verify worker workload
     """,
     "shell": """
         __main__ cli gpu_table job lint listing pipeline present question render_command report rows steps
