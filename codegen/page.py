@@ -84,6 +84,8 @@ def _outcome(dossier: Dossier) -> tuple[str, str]:
     verdict = dossier.verdict
     if not verdict.accepted:
         return "refused", "Refused"
+    if not any(contest.race for contest in dossier.contests):
+        return "accepted", "Accepted, not measured"
     return ("faster", "Accepted, and faster") if verdict.faster else ("accepted", "Accepted")
 
 

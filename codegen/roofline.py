@@ -102,7 +102,7 @@ def roofline(
         if bend < end:
             x1, y1 = x(bend), y(bend * bandwidth_gbs / 1000)
             x2, y2 = x(end), y(end * bandwidth_gbs / 1000)
-            lines.append(Line(x1, y1, x2, y2, f"{bandwidth_gbs:g} GB/s", x1 + 8, bottom - 6))
+            lines.append(Line(x1, y1, x2, y2, f"memory {bandwidth_gbs:g} GB/s", x1 + 8, bottom - 6))
     for unit, rate in ceilings:
         start = max(bend, rate / bandwidth_gbs * 1000) if bandwidth_gbs else 10**x_low
         if start < 10**x_high:

@@ -187,7 +187,7 @@ def test_the_page_of_a_refusal_says_why_and_leaves_out_what_is_not_known() -> No
 
 def test_the_page_without_a_gpu_shows_no_time() -> None:
     text = Elements(page(sample_dossier.unmeasured())).text
-    assert "right in the interpreter, fits the GPU, not measured" in text
+    assert "Accepted, not measured right in the interpreter, fits the GPU, not measured" in text
     assert "Not timed." in text
     assert " ms" not in text
     assert "none: compiled for h200" in text
