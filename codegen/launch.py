@@ -23,12 +23,13 @@ from triton.runtime.jit import JITFunction
 
 from codegen import build
 from codegen.failure import explain
+from codegen.forced import ir_override, with_knobs
 from codegen.gpu import GpuSpec
 from codegen.inputs import from_wire, to_wire
 from codegen.load import (
+    fake_input,
     guess_inputs,
     import_file,
-    make_input,
     model_class,
     problem_function,
     run_command,
@@ -90,7 +91,7 @@ class Recorder:
         with self._present(), self._fake, recording(self._record):
             specs, init = self._inputs(problem, inputs)
             model = self._construct(init)
-            model(*(make_input(spec, "cuda") for spec in specs))
+            model(*(fake_input(spec) for spec in specs))
         return {"inputs": to_wire(specs), "sites": self._recorded()}
 
     def _run(self, path: str, command: list[str]) -> dict[str, Any]:
@@ -134,7 +135,7 @@ class Recorder:
 
     @contextlib.contextmanager
     def _present(self) -> Iterator[None]:
-        with PretendCuda("cuda", poison=False), torch.no_grad():
+        with PretendCuda("cuda"), torch.no_grad():
             yield
 
     def _record(self, tuner: Autotuner, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -154,7 +155,7 @@ class Recorder:
 
         def run(job: dict[str, int]) -> dict[str, Any]:
             site = self._sites[job["site"]]
-            config = _with_knobs(site.tuner.configs[job["config"]], job["warps"], job["stages"])
+            config = with_knobs(site.tuner.configs[job["config"]], job["warps"], job["stages"])
             results = [_replay(site.tuner, config, args, kwargs) for args, kwargs in site.calls]
             # What binds is the hungriest of the launches; they share one row.
             return max(results, key=lambda result: (result["shared_bytes"], result["registers"]))
@@ -223,23 +224,6 @@ def _replay(
     return {"grid": blocks, **build.resources(launched["kernel"])}
 
 
-def _with_knobs(config: TritonConfig, warps: int, stages: int) -> TritonConfig:
-    return TritonConfig(
-        dict(config.kwargs),
-        num_warps=warps,
-        num_stages=stages,
-        num_ctas=config.num_ctas,
-        maxnreg=config.maxnreg,
-        pre_hook=config.pre_hook,
-        **({"ir_override": override} if (override := _ir_override(config)) else {}),
-    )
-
-
-def _ir_override(config: TritonConfig) -> str | None:
-    override: str | None = getattr(config, "ir_override", None)
-    return override
-
-
 def _describe(values: tuple[Any, ...]) -> str:
     return ", ".join(
         (
@@ -266,7 +250,7 @@ def _config_to_wire(config: TritonConfig) -> dict[str, Any]:
         "num_ctas": config.num_ctas if config.num_ctas != 1 else None,
         "maxnreg": config.maxnreg,
     }
-    extra["ir_override"] = repr(override) if (override := _ir_override(config)) else None
+    extra["ir_override"] = repr(override) if (override := ir_override(config)) else None
     extra["pre_hook"] = getattr(config.pre_hook, "__name__", None)
     return {
         "meta": [[name, *_value_to_wire(value)] for name, value in config.kwargs.items()],

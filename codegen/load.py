@@ -101,25 +101,27 @@ def guess_inputs(model: type[torch.nn.Module]) -> tuple[InputSpec, ...]:
     return tuple(specs)
 
 
-def make_input(spec: InputSpec, device: str, generator: torch.Generator | None = None) -> Any:
-    """The tensor or scalar a spec stands for: standard normal values, whole numbers below 8, fair booleans.
+def fake_input(spec: InputSpec) -> Any:
+    """The tensor or scalar a spec stands for, under FakeTensorMode: a shape and a type."""
+    if not isinstance(spec, TensorSpec):
+        return spec
+    return torch.empty(spec.shape, dtype=getattr(torch, spec.dtype), device="cuda")
 
-    Normal and not uniform, because values of one sign hide what is lost to rounding.
+
+def make_input(spec: InputSpec, generator: torch.Generator) -> Any:
+    """The tensor or scalar a spec stands for, on the generator's device.
+
+    Standard normal values, whole numbers below 8, fair booleans. Normal and not uniform, because values of
+    one sign hide what is lost to rounding.
     """
     if not isinstance(spec, TensorSpec):
         return spec
-    dtype = getattr(torch, spec.dtype)
-    if device == "cuda":  # fake: a shape and a type
-        return torch.empty(spec.shape, dtype=dtype, device=device)
+    dtype, device = getattr(torch, spec.dtype), generator.device
     if dtype == torch.bool or not dtype.is_floating_point:
         high = 2 if dtype == torch.bool else 8
-        tensor = torch.randint(0, high, spec.shape, generator=generator).to(dtype)
+        tensor = torch.randint(0, high, spec.shape, generator=generator, device=device).to(dtype)
     else:
-        tensor = (
-            torch.randn(spec.shape, generator=generator, dtype=torch.float64)
-            .to(torch.float32)
-            .to(dtype)
-        )
+        tensor = torch.randn(spec.shape, generator=generator, device=device).to(dtype)
     if spec.structure is None:
         return tensor
     wide = tensor.to(torch.float32)

@@ -156,8 +156,7 @@ class Device:
                 break  # the other cases would end the same way
         if "reference" in answer:
             raise BadInput(f"computing {against} on {show(case)}: {answer['reference']}")
-        wrong = next((finding for finding in findings if finding.fault), None)
-        fault = f"{wrong.fault} (on {wrong.case})" if wrong else None
+        fault = _first_fault(findings)
         return Checkup(
             subject.label, tuple(findings), all(repeatable) if repeatable else None, fault
         )
@@ -278,6 +277,16 @@ class Device:
                 self.close()
                 raise BadInput(f"the GPU can't be used: {failure}") from None
         return self._child
+
+
+def _first_fault(findings: Sequence[Finding]) -> str | None:
+    for finding in findings:
+        if finding.fault:
+            return f"{finding.fault} (on {finding.case})"
+    # What it refuses it cannot get wrong; but then something must be left that it takes.
+    if findings and all(finding.refused for finding in findings):
+        return f"nothing could be checked: {findings[0].refused} (on {findings[0].case})"
+    return None
 
 
 def show(case: Case) -> str:

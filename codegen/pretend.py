@@ -19,14 +19,6 @@ from triton.backends.compiler import GPUTarget
 
 from codegen.gpu import GpuSpec
 
-_UNWRITTEN_MEMORY = (
-    torch.empty,
-    torch.empty_like,
-    torch.empty_strided,
-    torch.Tensor.new_empty,
-    torch.Tensor.new_empty_strided,
-)
-
 
 class PretendDriver:
     """Triton's driver interface for a GPU that is not there: enough to specialise and compile, not to launch."""
@@ -120,16 +112,11 @@ class _NoDevice:
 
 
 class PretendCuda(TorchFunctionMode):
-    """Tensors on `device` say they are on `cuda:0`, and whatever is asked for on `cuda` is put on `device`.
+    """Tensors on `device` say they are on `cuda:0`, and whatever is asked for on `cuda` is put on `device`."""
 
-    With `poison`, memory that `torch.empty` and its kin hand out is filled with NaN (integers: their
-    largest value), so that an element nobody wrote is seen.
-    """
-
-    def __init__(self, device: str, *, poison: bool) -> None:
+    def __init__(self, device: str) -> None:
         super().__init__()
         self._device = torch.device(device)
-        self._poison = poison
 
     def __torch_function__(
         self,
@@ -151,7 +138,7 @@ class PretendCuda(TorchFunctionMode):
         if function is torch.Tensor.to and self._names_cuda(args[1:], kwargs):
             rest = [arg for arg in args[1:] if not _is_cuda(arg)]
             return self._moved(args[0], {k: v for k, v in kwargs.items() if k != "device"}, *rest)
-        result = function(
+        return function(
             *(
                 self._device if isinstance(arg, torch.device) and _is_cuda(arg) else arg
                 for arg in args
@@ -161,9 +148,6 @@ class PretendCuda(TorchFunctionMode):
                 for name, arg in kwargs.items()
             },
         )
-        if self._poison and function in _UNWRITTEN_MEMORY:
-            _fill_with_nonsense(result)
-        return result
 
     def _names_cuda(self, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
         return any(_is_cuda(arg) for arg in (*args, kwargs.get("device")))
@@ -180,13 +164,6 @@ class PretendCuda(TorchFunctionMode):
 def _is_cuda(value: Any) -> bool:
     kind = value.type if isinstance(value, torch.device) else value
     return isinstance(kind, str) and kind.partition(":")[0] == "cuda"
-
-
-def _fill_with_nonsense(tensor: torch.Tensor) -> None:
-    if tensor.is_floating_point():
-        tensor.fill_(float("nan"))
-    elif tensor.dtype != torch.bool:
-        tensor.fill_(torch.iinfo(tensor.dtype).max)
 
 
 _IS_CUDA = torch.Tensor.is_cuda.__get__

@@ -153,7 +153,7 @@ def trace(path: str) -> dict[str, Any]:
 
     Raises BadInput when the file is no problem file; whatever its code raises comes through.
     """
-    cpu = PretendCuda("cpu", poison=False)
+    cpu = PretendCuda("cpu")
     with cpu, _no_autocast(path):
         module = import_file(path)
     make_model, get_inputs, get_init_inputs = (

@@ -20,6 +20,7 @@ import gemm_operands as gemm  # noqa: E402
 import torch  # noqa: E402
 
 from codegen.gpu import find_gpu  # noqa: E402
+from codegen.guard import Allocating  # noqa: E402
 from codegen.pretend import PretendCuda, pretend_gpu  # noqa: E402
 from codegen.problem import Problem  # noqa: E402
 from codegen.repair import repair_interpreter  # noqa: E402
@@ -72,7 +73,7 @@ def answer(question: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def call(module: Any, given: list[Any]) -> torch.Tensor:
-    with PretendCuda("cpu", poison=True), torch.no_grad():
+    with PretendCuda("cpu"), Allocating("cpu"), torch.no_grad():
         out: torch.Tensor = module.ModelNew()(*given)
     return out
 

@@ -207,14 +207,14 @@ def test_operands_that_do_not_fit_are_refused(
     given |= {"residual": torch.ones(3, 4)} | change
     problem = gemm(layout="nt", epilogue=(Step("bias"), Step("residual")))
     model = load(rendered(problem, "rtx-4090", tmp_path)).ModelNew()
-    with PretendCuda("cpu", poison=False), pytest.raises(ValueError) as refusal:
+    with PretendCuda("cpu"), pytest.raises(ValueError) as refusal:
         model(**given)
     assert str(refusal.value) == complaint
 
 
 def test_batches_that_do_not_match_are_refused(tmp_path: Path) -> None:
     model = load(rendered(gemm(batch=(2,)), "rtx-4090", tmp_path)).ModelNew()
-    with PretendCuda("cpu", poison=False), pytest.raises(ValueError, match="do not match"):
+    with PretendCuda("cpu"), pytest.raises(ValueError, match="do not match"):
         model(torch.ones(2, 4, 5), torch.ones(3, 5, 6))
 
 

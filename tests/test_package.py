@@ -24,7 +24,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 FLOORS = {
     "data": "config gpu outcome problem spec stage rules",
     "pure": """
-        axes dossier effects entries evaluate evidence families fingerprint forms gemm gemm_configs gemm_view graph imports inputs
+        axes cases dossier effects entries evaluate evidence families fingerprint forms gemm gemm_configs gemm_view graph imports inputs
         interchange journal judge ncu occupancy operands order page places precision profile prompt prompt_gpu propose rank
         recognize record render rewrite roofline sections sites source spelling static.configs
         static.expressions static.known static.platforms static.scopes static.statements

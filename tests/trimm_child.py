@@ -25,6 +25,7 @@ from triton.runtime.interpreter import GridExecutor  # noqa: E402
 
 from codegen import trimm  # noqa: E402
 from codegen.gpu import find_gpu  # noqa: E402
+from codegen.guard import Allocating  # noqa: E402
 from codegen.load import import_file  # noqa: E402
 from codegen.pretend import PretendCuda, pretend_gpu  # noqa: E402
 from codegen.problem import Problem  # noqa: E402
@@ -104,7 +105,7 @@ def refusals(problem: dict[str, Any], gpu: str) -> dict[str, str]:
     }
     said = {}
     for case, operands in cases.items():
-        with PretendCuda("cpu", poison=True):
+        with PretendCuda("cpu"), Allocating("cpu"):
             said[case] = refusal(module, *operands)
     said["on the CPU"] = refusal(module, square, square)
     return said
@@ -134,7 +135,7 @@ def load(spec: Problem, gpu: str) -> tuple[types.ModuleType, Configs, trimm.View
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "rendered.py")
         path.write_text(render(spec, target, configs))
-        with PretendCuda("cpu", poison=True):
+        with PretendCuda("cpu"), Allocating("cpu"):
             module = import_file(str(path))
     if hasattr(module, "PROGRAMS"):
         module.PROGRAMS = FEW_PROGRAMS
@@ -156,7 +157,7 @@ def run(
 
     Autotuner.run = noted
     try:
-        with PretendCuda("cpu", poison=True), torch.no_grad():
+        with PretendCuda("cpu"), Allocating("cpu"), torch.no_grad():
             return launched, module.ModelNew()(*operands)
     finally:
         Autotuner.run = tuned

@@ -1,0 +1,44 @@
+"""Which inputs a file is tried on: the given ones, ragged and small ones, and some with NaN and infinities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from codegen.evidence import Case
+from codegen.inputs import InputSpec, TensorSpec, shrink_all, small_sizes
+
+# For sizes below a tile: odd, and each given size another.
+_TINY = (17, 13, 11, 7, 5, 3)
+
+
+def plan_cases(
+    inputs: Sequence[InputSpec], sides: Sequence[int], *, given: bool = True, seed: int = 0
+) -> tuple[Case, ...]:
+    """The cases to check every config on, the given inputs first.
+
+    `sides` are the tile sides among the configs. Without `given` (where every element costs, as in the
+    interpreter) the ragged sizes stand for the given ones.
+    """
+    ragged, tiny = small_sizes(inputs, sides), tiny_sizes(inputs)
+    planned = [
+        *([("given", {}, seed), ("given", {}, seed + 1)] if given else []),
+        ("ragged", ragged, seed),
+        ("small", tiny, seed),
+        ("special", ragged, seed),
+    ]
+    cases: list[Case] = []
+    for purpose, sizes, number in planned:
+        case = Case(shrink_all(inputs, sizes), number, purpose, tuple(sorted(sizes.items())))
+        # Inputs that are small already have no smaller ones that stand for them.
+        if (case.inputs, case.seed, purpose == "special") not in [
+            (other.inputs, other.seed, other.purpose == "special") for other in cases
+        ]:
+            cases.append(case)
+    return tuple(cases)
+
+
+def tiny_sizes(inputs: Sequence[InputSpec]) -> dict[int, int]:
+    """Given size -> one below any tile. Sizes that differ stay different for the largest six; a size already as small is kept."""
+    sizes = {size for spec in inputs if isinstance(spec, TensorSpec) for size in spec.shape}
+    large = sorted((size for size in sizes if size > max(_TINY)), reverse=True)
+    return {size: _TINY[place % len(_TINY)] for place, size in enumerate(large)}

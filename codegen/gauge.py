@@ -1,0 +1,418 @@
+"""Checks and times subjects in this process: on its GPU, or in Triton's interpreter. Child processes only."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import triton
+from triton.runtime.autotuner import Autotuner
+from triton.runtime.jit import JITFunction
+
+from codegen import examine, sensors, timing
+from codegen.failure import explain
+from codegen.forced import Pick, forced
+from codegen.gpu import GpuSpec
+from codegen.inputs import from_wire
+from codegen.launch import MODEL
+from codegen.load import import_file, model_class, parameters
+from codegen.outcome import BadInput
+from codegen.pretend import PretendCuda, pretend_gpu
+from codegen.reference import Outputs, Reference, distance, flat, library_precision, paired, worst
+from codegen.repair import repair_interpreter
+
+_REPEATS = {"cuda": 4, "cpu": 1}  # the interpreter runs one block after another: no races
+_SETTINGS_SHARE = 0.25  # of the GPU's memory, for inputs and references that are kept
+_BASELINES = {
+    # With CUDA graphs it would copy every input first, and be timed for that.
+    "compile": {},
+    "max-autotune": {"mode": "max-autotune-no-cudagraphs"},
+}
+
+
+@dataclass
+class Observed:
+    """What a call launched."""
+
+    kernels: set[tuple[str, int]] = field(default_factory=set)  # autotuned: name, first line
+    functions: list[JITFunction] = field(default_factory=list)
+    compiled: list[tuple[Any, tuple[int, ...]]] = field(default_factory=list)  # kernel, its grid
+
+
+class Gauge:
+    """Answers the parent's questions: `start`, `machine`, `check`, `launched`, `race`."""
+
+    def __init__(self, progress: Callable[[Any], None]) -> None:
+        self._progress = progress
+        self._modules: dict[str, Any] = {}
+        self._last = ""  # label of the subject checked last
+        self._settings: dict[str, tuple[Reference, examine.Setting]] = {}
+        self._race: tuple[str, timing.Course, dict[str, timing.Racer]] | None = None
+
+    def handle(self, question: dict[str, Any]) -> Any:
+        operations: dict[str, Callable[..., Any]] = {
+            "start": self._start,
+            "machine": self._machine,
+            "check": self._check,
+            "launched": self._launched,
+            "race": self._run_race,
+        }
+        with torch.no_grad():
+            return operations[question.pop("op")](**question)
+
+    def _start(self, number: int, gpu: dict[str, Any] | None) -> None:
+        self._number, self._spec = number, GpuSpec(**gpu) if gpu else None
+        self._device = "cpu" if gpu else "cuda"
+        if self._spec:
+            repair_interpreter()
+            pretend_gpu(self._spec)
+            return
+        if not torch.cuda.is_available() or torch.cuda.device_count() <= number:
+            raise BadInput(f"PyTorch {torch.__version__} sees no GPU {number}")
+        torch.cuda.set_device(number)
+        torch.zeros(1, device="cuda")
+
+    def _machine(self) -> dict[str, Any]:
+        if self._spec is None:
+            return sensors.machine(self._number)
+        return {
+            "gpu": self._spec.name,
+            "uuid": "interpreted",
+            "compute_capability": self._spec.compute_capability,
+            "sm_count": self._spec.sms,
+            "l2_bytes": self._spec.l2_bytes or 0,
+            "driver": "",
+            "cuda": "",
+            "torch": torch.__version__,
+            "triton": triton.__version__,
+        }
+
+    # Checking
+
+    def _check(self, subject: dict[str, Any], terms: dict[str, Any]) -> dict[str, Any]:
+        """The fields of a Finding; `over` when the subject's other cases need not be tried, `poisoned` when this
+        process cannot go on, `reference` when not the subject failed but the reference on the given inputs.
+        """
+        self._progress({"turn": subject["label"], "step": "reference"})
+        if subject["label"] != self._last:
+            # Imported anew: what another subject left in the module's memory is not this one's doing.
+            self._modules.pop(subject["path"], None)
+            self._last = subject["label"]
+        given = terms["purpose"] == "given"
+        try:
+            reference, setting = self._setting(terms)
+        except Exception as error:  # somebody's expression or problem file
+            why = explain(error, terms["problem"])
+            if given:
+                return {"reference": why, "over": True}
+            return {"refused": f"the reference takes no such inputs: {why}"}
+        seen = Observed()
+        try:
+            run = self._runner(subject, reference, terms, seen)
+            said = examine.examine(
+                run, setting, self._device, _REPEATS[self._device], lambda: _uses_atomics(seen)
+            )
+            self._synchronize()
+        except Exception as error:  # foreign code: whatever it raises is a finding
+            said = self._raised(error, subject, seen, given)
+        if "poisoned" in said:
+            return said
+        if not setting.intact():
+            self._settings.clear()
+            said["fault"] = "writes into memory that it was not given"
+        asked = {(choice["kernel"], choice["line"]) for choice in subject["choices"]}
+        if not said.get("fault") and (missed := sorted(asked - seen.kernels)):
+            said["refused"] = f"{missed[0][0]} was not launched"
+        return said
+
+    def _raised(
+        self, error: Exception, subject: dict[str, Any], seen: Observed, given: bool
+    ) -> dict[str, Any]:
+        why = explain(error, subject["path"])
+        try:
+            self._synchronize()
+        except Exception as broken:  # the context is lost, and every later call with it
+            return {
+                "fault": f"breaks the GPU's context: {_first(explain(broken, None))}",
+                "over": True,
+                "poisoned": True,
+            }
+        if self._device == "cuda":
+            torch.cuda.empty_cache()
+        if not given and not seen.functions and not seen.kernels:
+            return {"refused": f"takes no such inputs: {why}"}
+        return {"fault": why, "over": True}
+
+    def _synchronize(self) -> None:
+        if self._device == "cuda":
+            torch.cuda.synchronize()
+
+    def _setting(self, terms: dict[str, Any]) -> tuple[Reference, examine.Setting]:
+        key = repr(sorted(terms.items()))
+        if key not in self._settings:
+            names: list[str] = []
+            if terms["names"]:
+                model = model_class(self._module(terms["names"]), MODEL)
+                names = [parameter.name for parameter in parameters(model)]
+            sizes = dict(terms["sizes"])
+            reference = Reference(
+                terms["problem"], terms["reference"], names, sizes, terms["seed"], self._device
+            )
+            setting = examine.prepare(
+                reference,
+                from_wire(terms["inputs"]),
+                terms["seed"],
+                terms["promise"],
+                special=terms["purpose"] == "special",
+            )
+            setting.seal()
+            if self._device == "cuda":
+                total = torch.cuda.get_device_properties().total_memory * _SETTINGS_SHARE
+                if sum(kept.bytes() for _, kept in self._settings.values()) > total:
+                    self._settings.clear()
+            self._settings[key] = reference, setting
+        return self._settings[key]
+
+    # Running
+
+    def _module(self, path: str) -> Any:
+        if path not in self._modules:
+            self._progress({"step": "import"})
+            with self._present():
+                self._modules[path] = import_file(path)
+        return self._modules[path]
+
+    @contextlib.contextmanager
+    def _present(self) -> Iterator[None]:
+        with PretendCuda("cpu") if self._spec else contextlib.nullcontext():
+            yield
+
+    def _runner(
+        self, subject: dict[str, Any], reference: Reference, terms: dict[str, Any], seen: Observed
+    ) -> Callable[[list[Any]], Outputs]:
+        """What calls the subject with inputs, its configs forced; notes in `seen` what is launched."""
+        call, context = self._called(subject, reference, terms)
+        step = "interpret" if self._spec else "baseline" if subject["path"] is None else "run"
+
+        def run(values: list[Any]) -> Outputs:
+            self._progress({"step": step})
+            with context(), self._watching(seen):
+                return call(values)
+
+        return run
+
+    def _called(
+        self, subject: dict[str, Any], reference: Reference, terms: dict[str, Any]
+    ) -> tuple[Callable[[list[Any]], Outputs], timing.Context]:
+        """A function of the inputs, and the context to call it in."""
+        if subject["path"] is None:
+            call = self._baseline(subject["baseline"], reference)
+            return call, lambda: library_precision(terms["promise"])
+        model_of = model_class(self._module(subject["path"]), MODEL)
+        with self._present():
+            torch.manual_seed(terms["seed"])
+            with torch.device(self._device):
+                model = model_of(*reference.init).eval().to(self._device)
+            if reference.state is not None and reference.state.keys() == model.state_dict().keys():
+                model.load_state_dict(reference.state)
+        picks = {
+            (choice["kernel"], choice["line"]): Pick(
+                choice["config"], choice["num_warps"], choice["num_stages"]
+            )
+            for choice in subject["choices"]
+        }
+
+        @contextlib.contextmanager
+        def context() -> Iterator[None]:
+            with self._present(), forced(picks):
+                yield
+
+        return lambda values: flat(model(*values)), context
+
+    def _baseline(self, name: str, reference: Reference) -> Callable[[list[Any]], Outputs]:
+        if not reference:
+            raise BadInput("there is nothing to compare with: no reference and no problem")
+        function = reference.function(None)
+        if name in _BASELINES:
+            function = torch.compile(function, **_BASELINES[name])
+        elif name != "eager":
+            raise BadInput(f"no baseline {name!r}")
+        return lambda values: flat(function(*values))
+
+    @contextlib.contextmanager
+    def _watching(self, seen: Observed) -> Iterator[None]:
+        """Notes what is launched; compiles each kernel before its launch, as a step with its own time limit."""
+        tuned, run = Autotuner.run, JITFunction.run
+
+        def noted(tuner: Autotuner, *args: Any, **kwargs: Any) -> Any:
+            seen.kernels.add((tuner.base_fn.__name__, tuner.base_fn.__code__.co_firstlineno))
+            return tuned(tuner, *args, **kwargs)
+
+        def stepped(
+            function: JITFunction, *args: Any, grid: Any, warmup: bool, **options: Any
+        ) -> Any:
+            if function not in seen.functions:
+                seen.functions.append(function)
+            self._progress({"step": "compile"})
+            kernel = run(function, *args, grid=grid, warmup=True, **options)
+            if warmup:
+                return kernel
+            self._progress({"step": "run"})
+            sides: list[int] = []
+
+            def launched(meta: Any) -> Any:
+                sides[:] = grid(meta) if callable(grid) else grid
+                return tuple(sides)
+
+            kernel = run(function, *args, grid=launched, warmup=False, **options)
+            seen.compiled.append((kernel, tuple(sides)))
+            return kernel
+
+        Autotuner.run, JITFunction.run = noted, stepped
+        try:
+            yield
+        finally:
+            Autotuner.run, JITFunction.run = tuned, run
+
+    def _launched(self, subject: dict[str, Any], terms: dict[str, Any]) -> list[dict[str, Any]]:
+        """The fields of a Launched for each kernel that one call launches."""
+        reference, setting = self._setting(terms)
+        seen = Observed()
+        self._runner(subject, reference, terms, seen)(setting.inputs)
+        torch.cuda.synchronize()
+        return [_as_the_driver_says(kernel, grid) for kernel, grid in seen.compiled]
+
+    # Timing
+
+    def _run_race(
+        self, subjects: list[dict[str, Any]], terms: dict[str, Any], rounds: int
+    ) -> dict[str, Any]:
+        """Rounds come as progress; answers the method, and who could not be timed."""
+        if self._spec:
+            raise BadInput("the interpreter says nothing of speed")
+        self._progress({"step": "reference"})
+        reference, setting = self._setting(terms)
+        key = repr(sorted(terms.items()))
+        if self._race is None or self._race[0] != key:
+            self._race = key, timing.Course(setting.inputs, terms["seed"]), {}
+        _, course, known = self._race
+        failures: dict[str, str] = {}
+        racers = []
+        for subject in subjects:
+            name = repr(sorted(subject.items()))
+            self._progress({"turn": subject["label"]})
+            if name not in known:
+                try:
+                    known[name] = self._racer(subject, reference, terms, course)
+                except Exception as error:  # foreign code: whatever it raises is a finding
+                    said = self._raised(error, subject, Observed(), True)
+                    failures[subject["label"]] = said["fault"]
+                    if "poisoned" in said:
+                        return {"method": "events", "failures": failures, "poisoned": True}
+                    continue
+            racers.append(known[name])
+        if not racers:
+            return {"method": "events", "failures": failures}
+        files = {subject["label"] for subject in subjects if subject["path"]}
+        method = timing.capture(racers, course, files.__contains__)
+        if method == "graph":
+            for racer in racers:
+                if racer.graph is None:
+                    failures[racer.label] = "can't be captured in a CUDA graph"
+            racers = [racer for racer in racers if racer.graph is not None]
+        clocks = sensors.Sensors(sensors.machine(self._number)["uuid"])
+        failures |= timing.race(
+            racers,
+            course,
+            rounds,
+            method,
+            self._progress,
+            clocks.read,
+            lambda inputs, outputs: self._wrong(reference, setting, inputs, outputs),
+        )
+        return {"method": method, "failures": failures}
+
+    def _racer(
+        self,
+        subject: dict[str, Any],
+        reference: Reference,
+        terms: dict[str, Any],
+        course: timing.Course,
+    ) -> timing.Racer:
+        # Compiled and run once under watch: warm calls come without it.
+        self._runner(subject, reference, terms, Observed())(course.next())
+        torch.cuda.synchronize()
+        self._progress({"step": "run"})
+        call, context = self._called(subject, reference, terms)
+        racer = timing.Racer(subject["label"], call, context)
+        if subject["path"] is None:
+            self._progress({"step": "baseline"})
+        timing.warm(racer, course)
+        return racer
+
+    def _wrong(
+        self,
+        reference: Reference,
+        setting: examine.Setting,
+        inputs: list[Any],
+        outputs: Outputs,
+    ) -> str | None:
+        if not reference:
+            return None
+        expected = reference.compute(inputs, torch.float64)
+        result = worst(
+            [distance(out, ref) for out, ref in paired(outputs, expected)], setting.allowed
+        )
+        if result["right"]:
+            return None
+        return f"relative error {result['relative_error'] or float('nan'):.2g}"
+
+
+def _uses_atomics(seen: Observed) -> bool:
+    """Whether a kernel that was launched, or a function it may call, does atomic operations by its source."""
+    sources = [function.src for function in seen.functions]
+    for function in seen.functions:
+        called = (function.fn.__globals__.get(name) for name in re.findall(r"\w+", function.src))
+        sources += [other.src for other in called if isinstance(other, JITFunction)]
+    return any("atomic_" in source for source in sources)
+
+
+def _as_the_driver_says(kernel: Any, grid: tuple[int, ...]) -> dict[str, Any]:
+    """The fields of `evidence.Launched`."""
+    driver = ctypes.CDLL("libcuda.so.1")
+    handle = ctypes.c_void_p(kernel.function)
+
+    def attribute(which: int) -> int:
+        value = ctypes.c_int(0)
+        status = driver.cuFuncGetAttribute(ctypes.byref(value), which, handle)
+        assert status == 0, f"cuFuncGetAttribute: error {status}"
+        return value.value
+
+    blocks = ctypes.c_int(0)
+    threads = 32 * kernel.metadata.num_warps
+    dynamic = ctypes.c_size_t(kernel.metadata.shared)
+    status = driver.cuOccupancyMaxActiveBlocksPerMultiprocessor(
+        ctypes.byref(blocks), handle, threads, dynamic
+    )
+    assert status == 0, f"cuOccupancyMaxActiveBlocksPerMultiprocessor: error {status}"
+    return {
+        "kernel": kernel.metadata.name,
+        "grid": math.prod(grid),
+        "num_warps": kernel.metadata.num_warps,
+        "registers": attribute(4),  # CU_FUNC_ATTRIBUTE_NUM_REGS
+        "local_bytes": attribute(3),  # CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES
+        "shared_bytes": attribute(1)
+        + kernel.metadata.shared,  # CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES
+        "blocks_per_sm": blocks.value,
+    }
+
+
+def _first(text: str) -> str:
+    """CUDA's errors go on with advice."""
+    return re.split(r" (?:CUDA kernel errors might|Search for)", text)[0]

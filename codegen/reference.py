@@ -1,0 +1,211 @@
+"""What a model should compute, the inputs it is tried on, and how far from right is still right. Child processes only."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from codegen.inputs import InputSpec
+from codegen.load import import_file, make_input, model_class, problem_function, with_sizes
+from codegen.outcome import BadInput
+
+# How far from the reference a right kernel may be, in units of the library's own error: room for another order
+# of summation (sequential over K where the library sums blocks), far below one wrong element.
+_SLACK = 8
+
+Outputs = list[torch.Tensor]
+Bounds = list[tuple[float, float]]  # per output: on the relative and on the largest error
+
+
+class Reference:
+    """An expression in the names of forward's parameters, or a problem file's Model; or neither, and it is False.
+
+    `sizes` replaces the problem's whole numbers by small ones. Its random weights follow from `seed`.
+    """
+
+    def __init__(
+        self,
+        problem: str | None,
+        expression: str | None,
+        names: Sequence[str],
+        sizes: dict[int, int],
+        seed: int,
+        device: str = "cpu",
+    ) -> None:
+        self._expression, self._names = expression, names
+        self._sizes, self._seed, self._device = sizes, seed, device
+        self._module = None
+        self.init: list[Any] = []  # what the problem's Model, and so ModelNew, is made with
+        self.state: dict[str, Any] | None = None  # the Model's weights, once it was made
+        if problem is not None:
+            self._module = import_file(problem)
+            with_sizes(self._module, sizes)
+            # Sizes written into the function itself are made small here.
+            self.init = [
+                sizes.get(value, value) if type(value) is int else value
+                for value in problem_function(self._module, "get_init_inputs")()
+            ]
+
+    def __bool__(self) -> bool:
+        return self._expression is not None or self._module is not None
+
+    def inputs(self, specs: Sequence[InputSpec], seed: int) -> list[Any]:
+        """Standard normal values of the given shapes, or the problem's own made so and cut to them."""
+        if self._module is None:
+            generator = torch.Generator(self._device).manual_seed(seed)
+            return [make_input(spec, generator) for spec in specs]
+        get_inputs = problem_function(self._module, "get_inputs")
+        torch.manual_seed(seed)
+        with _Normal(), torch.device(self._device):
+            values = list(get_inputs())
+        return [
+            (
+                # A leading corner of a triangular, symmetric or banded matrix is one too.
+                value[tuple(slice(size) for size in spec.shape)].contiguous().to(self._device)
+                if isinstance(value, torch.Tensor)
+                and not isinstance(spec, int | float | str | None)
+                else spec
+            )
+            for value, spec in zip(values, specs, strict=True)
+        ]
+
+    def function(self, dtype: torch.dtype | None) -> Callable[..., Any]:
+        """What maps inputs to the result, its weights in `dtype`; None: their own."""
+        if self._expression is not None:
+            code = compile(self._expression, "--reference", "eval")
+            scope = {"torch": torch, "F": torch.nn.functional}
+            return lambda *values: eval(code, scope | dict(zip(self._names, values, strict=False)))
+        assert self._module is not None, "a reference that is True"
+        torch.manual_seed(self._seed)
+        with torch.device(self._device):
+            model: torch.nn.Module = (
+                model_class(self._module, "Model")(*self.init).eval().to(self._device)
+            )
+        self.state = model.state_dict()
+        if dtype is not None:
+            model = model.to(dtype)
+        return lambda *values: model(*values)
+
+    def compute(self, values: Sequence[Any], dtype: torch.dtype | None) -> Outputs:
+        """The result on these inputs, computed in `dtype`; None: in the inputs' own."""
+        with torch.no_grad():
+            return flat(self.function(dtype)(*(cast(value, dtype) for value in values)))
+
+
+@contextlib.contextmanager
+def library_precision(promise: str) -> Iterator[None]:
+    """Within it PyTorch's own float32 products are computed as promised: `ieee` or `tf32`."""
+    flags = (torch.backends.cuda.matmul, torch.backends.cudnn)
+    kept = [flag.allow_tf32 for flag in flags]
+    for flag in flags:
+        flag.allow_tf32 = promise == "tf32"
+    try:
+        yield
+    finally:
+        for flag, allowed in zip(flags, kept, strict=True):
+            flag.allow_tf32 = allowed
+
+
+class _Normal(TorchFunctionMode):
+    """Uniform random inputs become normal ones: values of one sign hide what is lost to rounding."""
+
+    def __torch_function__(
+        self,
+        function: Callable[..., Any],
+        _types: Any,
+        args: Any = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        normal = {torch.rand: torch.randn, torch.rand_like: torch.randn_like}
+        return normal.get(function, function)(*args, **(kwargs or {}))
+
+
+def cast(value: Any, dtype: torch.dtype | None) -> Any:
+    """A copy of a floating-point tensor in `dtype`; None: in its own. Everything else as it is."""
+    if not (isinstance(value, torch.Tensor) and value.is_floating_point()):
+        return value
+    return value.clone() if dtype is None else value.to(dtype)
+
+
+def bounds(expected: Outputs, runs: Sequence[Outputs], half_ulp: float) -> Bounds:
+    """Per output, the largest relative and largest maximal error a right kernel may have.
+
+    Eight times the sum of half a unit in the last place and the largest error among the library's runs.
+    """
+    errors = [[distance(out, ref) for out, ref in zip(run, expected, strict=True)] for run in runs]
+    return [
+        (_allowed([e[0] for e in own], half_ulp), _allowed([e[1] for e in own], half_ulp))
+        for own in zip(*errors, strict=True)
+    ]
+
+
+def _allowed(errors: Sequence[float], half_ulp: float) -> float:
+    # Where the library itself overflows, its error is no measure.
+    return _SLACK * (half_ulp + max((error for error in errors if math.isfinite(error)), default=0))
+
+
+def half_ulp(values: Sequence[Any]) -> float:
+    """Half a unit in the last place, relative, of the coarsest floating-point dtype among the values."""
+    floats = [
+        value.dtype
+        for value in values
+        if isinstance(value, torch.Tensor) and value.is_floating_point()
+    ]
+    return max((torch.finfo(dtype).eps / 2 for dtype in floats), default=0.0)
+
+
+def distance(out: torch.Tensor, ref: torch.Tensor) -> tuple[float, float]:
+    """(||out - ref|| / ||ref||, max|out - ref| / rms(ref)); NaN where out has NaN and ref has not.
+
+    `ref` is float64. Infinite and NaN elements of ref must be the same in out; they count as error-free then.
+    """
+    out = out.double()
+    special = ~ref.isfinite()
+    same = torch.where(ref.isnan(), out.isnan(), out == ref)
+    if bool((special & ~same).any()):
+        return math.nan, math.nan
+    difference = torch.where(special, 0.0, out - ref)
+    scale = torch.where(special, 0.0, ref)
+    norm = float(scale.norm()) or 1.0
+    rms = norm / math.sqrt(max(1, ref.numel()))
+    largest = float(difference.abs().max()) if difference.numel() else 0.0
+    return float(difference.norm()) / norm, largest / rms
+
+
+def worst(errors: Sequence[tuple[float, float]], allowed: Bounds) -> dict[str, Any]:
+    """The errors of the output that is furthest beyond (or nearest to) its bound, and whether all are within."""
+
+    def excess(pair: tuple[tuple[float, float], tuple[float, float]]) -> float:
+        (relative, largest), (relative_bound, largest_bound) = pair
+        if math.isnan(relative):
+            return math.inf
+        return max(relative / (relative_bound or 1e-300), largest / (largest_bound or 1e-300))
+
+    error, bound = max(zip(errors, allowed, strict=True), key=excess)
+    return {
+        "relative_error": None if math.isnan(error[0]) else error[0],
+        "max_error": None if math.isnan(error[1]) else error[1],
+        "bound": bound[0],
+        "right": excess((error, bound)) <= 1,
+    }
+
+
+def paired(outputs: Outputs, expected: Outputs) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    shapes = [list(out.shape) for out in outputs], [list(ref.shape) for ref in expected]
+    if shapes[0] != shapes[1]:
+        raise BadInput(f"returns shapes {shapes[0]} where the reference gives {shapes[1]}")
+    return list(zip(outputs, expected, strict=True))
+
+
+def flat(result: Any) -> Outputs:
+    """The tensors of a result, in order; raises BadInput when there are none."""
+    items = result if isinstance(result, list | tuple) else [result]
+    tensors = [item for item in items if isinstance(item, torch.Tensor)]
+    if not tensors:
+        raise BadInput(f"returns no tensor but a {type(result).__name__}")
+    return tensors
