@@ -121,7 +121,8 @@ def _special(
             if index < len(candidates):
                 where = tuple(candidates[index].tolist())
                 planted[place][where] = special
-                moved[place][where] = value[where].double() + 1
+                # Of the other sign and larger: an element that a relu cuts off is one that depends.
+                moved[place][where] = -value[where].double() - value[where].double().sign()
     elsewhere = reference.compute(moved, torch.float64)
     return planted, [
         (new - old).abs() > 1e-9 * old.abs().mean()

@@ -84,17 +84,20 @@ def _outcome(dossier: Dossier) -> tuple[str, str]:
     verdict = dossier.verdict
     if not verdict.accepted:
         return "refused", "Refused"
+    if not any(contest.race for contest in dossier.contests):
+        return "accepted", "Accepted, not measured"
     return ("faster", "Accepted, and faster") if verdict.faster else ("accepted", "Accepted")
 
 
 def _contest(dossier: Dossier, place: int, gpu: GpuSpec | None) -> ContestView:
     contest = dossier.contests[place]
+    rows = _rows(dossier, place)
+    work = contest.work
     dots = [
         Dot(row.label, row.kind, rate, row.compared)
-        for row, rate in _rated(_rows(dossier, place), contest)
-        if rate
+        for row, time in rows
+        if time and (rate := work.tflops(time))
     ]
-    work = contest.work
     picture = None
     why = ""
     if work.intensity is None:
@@ -114,7 +117,7 @@ def _contest(dossier: Dossier, place: int, gpu: GpuSpec | None) -> ContestView:
     return ContestView(
         ", ".join(describe(contest.case.inputs)),
         rounds,
-        tuple(row for row, _ in _rows(dossier, place)),
+        tuple(row for row, _ in rows),
         picture,
         why,
         _clocks(race.clocks if race else ()),
@@ -123,12 +126,6 @@ def _contest(dossier: Dossier, place: int, gpu: GpuSpec | None) -> ContestView:
 
 
 _METHODS = {"events": "timed with CUDA events", "graph": "timed in CUDA graphs of many calls"}
-
-
-def _rated(
-    rows: Sequence[tuple[TimeRow, float | None]], contest: Contest
-) -> list[tuple[TimeRow, float | None]]:
-    return [(row, contest.work.tflops(time) if time else None) for row, time in rows]
 
 
 def _rows(dossier: Dossier, place: int) -> list[tuple[TimeRow, float | None]]:
@@ -295,8 +292,8 @@ def _best_times(dossier: Dossier) -> dict[str, str]:
 def _time(time_us: float) -> str:
     """Four digits, in the unit that suits: `0.8381 ms`, `38.12 µs`."""
     if time_us >= 100:
-        return f"{time_us / 1000:.4g} ms"
-    return f"{time_us:.4g} µs"
+        return f"{time_us / 1000:#.4g} ms"
+    return f"{time_us:#.4g} µs"
 
 
 def _diff_kind(line: str) -> str:

@@ -102,7 +102,7 @@ def roofline(
         if bend < end:
             x1, y1 = x(bend), y(bend * bandwidth_gbs / 1000)
             x2, y2 = x(end), y(end * bandwidth_gbs / 1000)
-            lines.append(Line(x1, y1, x2, y2, f"{bandwidth_gbs:g} GB/s", x1 + 8, bottom - 6))
+            lines.append(Line(x1, y1, x2, y2, f"memory {bandwidth_gbs:g} GB/s", x1 + 8, bottom - 6))
     for unit, rate in ceilings:
         start = max(bend, rate / bandwidth_gbs * 1000) if bandwidth_gbs else 10**x_low
         if start < 10**x_high:
@@ -128,7 +128,7 @@ def roofline(
         tuple(lines),
         _placed(dots, x(intensity), y, (top, bottom)),
         _ticks(x_low, x_high, x),
-        _ticks(low, high, y),
+        _ticks(low, high, y, (1, 2, 5)),
         "; ".join(f"{dot.label} {dot.tflops:.3g} TFLOP/s" for dot in dots),
     )
 
@@ -162,6 +162,11 @@ def spread(wanted: Sequence[float], first: float, last: float, gap: float) -> li
     return places
 
 
-def _ticks(low: float, high: float, at: Callable[[float], float]) -> tuple[Tick, ...]:
-    powers = range(math.ceil(low), math.floor(high) + 1)
-    return tuple(Tick(at(10.0**power), f"{10.0**power:g}") for power in powers)
+def _ticks(
+    low: float, high: float, at: Callable[[float], float], steps: Sequence[int] = (1,)
+) -> tuple[Tick, ...]:
+    """At those multiples of the powers of ten between 10**low and 10**high."""
+    powers = range(math.floor(low), math.floor(high) + 1)
+    values = [step * 10.0**power for power in powers for step in steps]
+    inside = [value for value in values if low - 1e-9 <= math.log10(value) <= high + 1e-9]
+    return tuple(Tick(at(value), f"{value:g}") for value in inside)

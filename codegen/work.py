@@ -5,6 +5,7 @@ Both are what the problem needs, not what a kernel does: rates made from them co
 
 from __future__ import annotations
 
+import ast
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -88,9 +89,11 @@ def _units(inputs: Sequence[InputSpec]) -> tuple[str, ...]:
 def as_problem(expression: str, names: Sequence[str], inputs: Sequence[InputSpec]) -> str:
     """A problem file whose Model computes a reference expression, so that it can be traced and recognised.
 
-    `names` are forward's, in the order of `inputs`.
+    `names` are forward's, in the order of `inputs`. The Model takes those that the expression uses, in the
+    order of their use, which is how a family takes its operands.
     """
-    arguments = list(zip(names, inputs, strict=False))
+    given = dict(zip(names, inputs, strict=False))
+    arguments = [(name, given[name]) for name in _used(expression) if name in given]
     return "\n".join(
         [
             "import torch",
@@ -108,6 +111,17 @@ def as_problem(expression: str, names: Sequence[str], inputs: Sequence[InputSpec
             "",
         ]
     )
+
+
+def _used(expression: str) -> list[str]:
+    """The names in an expression, by their first use; none where it can't be read."""
+    try:
+        tree = ast.parse(expression, mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    found = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+    found.sort(key=lambda node: (node.lineno, node.col_offset))
+    return list(dict.fromkeys(node.id for node in found))
 
 
 def _made(spec: InputSpec) -> str:

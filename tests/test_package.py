@@ -32,7 +32,7 @@ FLOORS = {
     """,
     "toolchain": """
         build child devices examine failure fitting forced gauge guard here interpret journaled launch load measure pretend
-        reference repair sensors timing toolchain trace tracing verify worker
+        reference repair sensors timing toolchain trace tracing verify worker workload
     """,
     "shell": """
         __main__ accept accept_command benches cli contest gpu_table job keep lint measured listing pipeline present question render_command report rows stand_in

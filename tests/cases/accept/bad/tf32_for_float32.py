@@ -1,5 +1,5 @@
 """A plain tl.dot of float32 operands computes in TF32, where float32 was promised."""
-# inputs: float32[512,1024] float32[1024,768]
+# inputs: float32[512,256] float32[256,768]
 # reference: A @ B
 # promise: ieee
 # where: gpu

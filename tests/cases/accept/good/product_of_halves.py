@@ -1,5 +1,5 @@
 """A product of matrices with masks and three configs."""
-# inputs: float16[512,1024] float16[1024,768]
+# inputs: float16[512,256] float16[256,768]
 # reference: A @ B
 # promise: ieee
 # where: anywhere

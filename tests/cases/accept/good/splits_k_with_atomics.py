@@ -1,5 +1,5 @@
 """Partial sums added with atomic operations: right, in an order that differs from run to run."""
-# inputs: float32[256,4096] float32[4096,256]
+# inputs: float32[96,4096] float32[4096,128]
 # reference: A @ B
 # promise: ieee
 # where: anywhere

@@ -1,0 +1,88 @@
+"""Planted kernels on the GPU of this machine: the bad ones refused, each for its own reason, and the good ones not.
+
+Run by hand on a machine with one: `python -m pytest -n 0 -m gpu tests/test_accept_gpu.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from statistics import median
+
+import pytest
+from accept_cases import FOLDER, ROOT, Planted, planted, read
+
+from codegen.evidence import Subject
+from codegen.measure import Device
+
+pytestmark = pytest.mark.gpu
+
+BAD = [case for case in planted("bad") if not case.against]
+RENDERED = Planted(
+    ROOT / "generated" / "gemm_tt_float32_h200.py",
+    "float32[8192,2048] float32[4096,8192]",
+    "A.T @ B.T",
+)
+GOOD = [*planted("good"), RENDERED]
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Device]:
+    with Device() as device:
+        yield device
+
+
+@pytest.mark.parametrize("case", BAD, ids=lambda case: case.path.stem)
+def test_a_bad_kernel_is_refused_for_its_own_reason(case: Planted, bench: Device) -> None:
+    checkups = bench.check(
+        case.subjects(), case.cases(given=True), case.against_reference, case.promise
+    )
+    faults = {index: checkup.fault for index, checkup in enumerate(checkups) if checkup.fault}
+    print(*faults.values(), sep="\n")
+    assert tuple(faults) == case.wrong
+    for fault in faults.values():
+        assert re.search(case.expect, fault)
+
+
+@pytest.mark.parametrize("case", GOOD, ids=lambda case: case.path.stem)
+def test_a_good_kernel_is_right_ten_times_out_of_ten(case: Planted, bench: Device) -> None:
+    for seed in range(0, 20, 2):
+        cases = case.cases(given=True, seed=seed)
+        checkups = bench.check(case.subjects(), cases, case.against_reference, case.promise)
+        assert [checkup.fault for checkup in checkups] == [None] * len(checkups)
+        assert all(finding.refused is None for each in checkups for finding in each.findings)
+        if "atomics" not in case.path.stem:
+            assert all(checkup.repeatable for checkup in checkups)
+
+
+def test_three_percent_more_work_shows_and_the_same_work_does_not(bench: Device) -> None:
+    slower = read(FOLDER / "bad" / "slower_by_3_percent.py")
+    assert slower.against
+    original = Subject("original", FOLDER / slower.against)
+    subjects = [original, replace(original, label="again"), Subject("slower", slower.path)]
+    race = bench.race(
+        subjects, slower.cases(given=True)[0], 40, slower.against_reference, slower.promise
+    )
+    assert race.failures == ()
+
+    def ratio(label: str) -> float:
+        pairs = zip(race.samples_us(label), race.samples_us("original"), strict=True)
+        return median(mine / theirs for mine, theirs in pairs)
+
+    print(f"again {ratio('again'):.4f}, slower {ratio('slower'):.4f}, {race.method}")
+    assert abs(ratio("again") - 1) < 0.005
+    assert 1.015 < ratio("slower") < 1.045
+
+
+def test_a_kept_result_gains_nothing_in_a_race(bench: Device) -> None:
+    kept = read(FOLDER / "bad" / "returns_a_kept_result.py")
+    race = bench.race(
+        [Subject("kept", kept.path), Subject("eager", baseline="eager")],
+        kept.cases(given=True)[0],
+        10,
+        kept.against_reference,
+        kept.promise,
+    )
+    assert race.labels == ("eager",)
+    assert dict(race.failures)["kept"].startswith("its timed call is not right")

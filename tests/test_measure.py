@@ -1,0 +1,142 @@
+"""The measuring bench where there is no GPU: in the interpreter, and what it says where it cannot."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from accept_cases import FOLDER, choices, read
+
+from codegen.cases import plan_cases
+from codegen.evidence import Case, Subject
+from codegen.gpu import find_gpu
+from codegen.inputs import parse_inputs
+from codegen.measure import Device, gpu_present
+from codegen.outcome import BadInput
+from codegen.verify import Against
+
+SCALE = (FOLDER / "good" / "streams_memory.py").read_text()
+SMALL = Case(parse_inputs("float32[300]"), 0, "given")
+RIGHT = Against(None, "3 * x")
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Device]:
+    with Device(interpreted=find_gpu("h200")) as device:
+        yield device
+
+
+def subject(folder: Path, code: str, label: str) -> Subject:
+    path = folder / f"{label}.py"
+    path.write_text(code)
+    return Subject(label, path, tuple(choices(path)[:1]))
+
+
+FORWARD = "        return scale(x)"
+BROKEN = {
+    "ends_the_process": ("import os; os._exit(3)", "ended the process with exit status 3"),
+    "exits": ("raise SystemExit(4)", r"calls sys.exit\(4\)"),
+    "raises": ("raise RuntimeError('no such thing')", "line 35: RuntimeError: no such thing"),
+    "returns_nothing": ("return None", "returns no tensor but a NoneType"),
+    "returns_another_shape": ("return scale(x)[1:]", r"returns shapes \[\[299\]\] where"),
+    "launches_nothing": ("return 3 * x", "kernel was not launched"),
+}
+
+
+def test_what_breaks_costs_only_itself(tmp_path, bench):
+    subjects = [
+        subject(tmp_path, SCALE.replace(FORWARD, f"        {line}"), name)
+        for name, (line, _) in BROKEN.items()
+    ]
+    subjects.append(subject(tmp_path, SCALE, "good"))
+    told = []
+    checkups = bench.check(subjects, [SMALL], RIGHT, "ieee", lambda *done: told.append(done))
+    assert told == list(enumerate(checkups))
+    for checkup, (_, fault) in zip(checkups, BROKEN.values(), strict=False):
+        assert checkup.fault and re.search(fault, checkup.fault)
+    assert (checkups[-1].label, checkups[-1].fault) == ("good", None)
+
+
+def test_a_wrapper_that_takes_no_ragged_sizes_is_not_wrong_there(tmp_path, bench):
+    picky = SCALE.replace(FORWARD, f"        assert x.numel() % 256 == 0\n{FORWARD}")
+    cases = plan_cases(parse_inputs("float32[2048]"), (256,))
+    (checkup,) = bench.check([subject(tmp_path, picky, "picky")], cases, RIGHT, "ieee")
+    assert checkup.fault is None
+    assert [bool(finding.refused) for finding in checkup.findings] == [
+        case.purpose != "given" for case in cases
+    ]
+
+
+def test_a_reference_that_fails_on_the_given_inputs_is_named(tmp_path, bench):
+    with pytest.raises(BadInput, match=r"float64 3 \* y on float32\[300\], seed 0: NameError"):
+        bench.check([subject(tmp_path, SCALE, "good")], [SMALL], Against(None, "3 * y"), "ieee")
+
+
+def test_errors_stand_beside_the_librarys_and_the_bound(tmp_path, bench):
+    (checkup,) = bench.check([subject(tmp_path, SCALE, "good")], [SMALL], RIGHT, "ieee")
+    (finding,) = checkup.findings
+    assert finding.library_error is not None
+    assert 0 < finding.relative_error < 6e-8 < finding.bound < 1e-6
+    assert finding.relative_error == pytest.approx(finding.library_error)
+
+
+def test_values_that_must_not_be_promised_are_refused(bench):
+    with pytest.raises(BadInput, match="precision 'fast' is not one of ieee, tf32"):
+        bench.check([Subject("eager", baseline="eager")], [SMALL], RIGHT, "fast")
+
+
+def test_the_interpreter_does_not_race(tmp_path, bench):
+    race = bench.race([subject(tmp_path, SCALE, "good")], SMALL, 3, RIGHT, "ieee")
+    assert race.rounds_us == ()
+    assert dict(race.failures) == {"good": "the interpreter says nothing of speed"}
+
+
+def test_kernels_of_a_problem_get_its_weights(tmp_path, bench):
+    problem = tmp_path / "problem.py"
+    problem.write_text(
+        "import torch\nN = 300\n"
+        "class Model(torch.nn.Module):\n"
+        "    def __init__(self, n):\n"
+        "        super().__init__()\n        self.w = torch.nn.Parameter(torch.randn(n))\n"
+        "    def forward(self, x):\n        return 3 * x + self.w\n"
+        "def get_inputs():\n    return [torch.rand(N)]\n"
+        "def get_init_inputs():\n    return [N]\n"
+    )
+    layer = (
+        "class ModelNew(nn.Module):\n    def __init__(self, n):\n        super().__init__()\n"
+        "        self.w = nn.Parameter(torch.randn(n))\n\n"
+    )
+    code = SCALE.replace("class ModelNew(nn.Module):\n", layer).replace(
+        FORWARD, f"{FORWARD} + self.w"
+    )
+    against = Against(problem)
+    (checkup,) = bench.check([subject(tmp_path, code, "layer")], [SMALL], against, "ieee")
+    assert checkup.fault is None
+
+
+@pytest.mark.skipif(gpu_present(), reason="there is a GPU")
+def test_a_gpu_that_is_absent_is_said_to_be() -> None:
+    with (
+        Device() as device,
+        pytest.raises(BadInput, match=r"the GPU can't be used: PyTorch .* sees no GPU 0"),
+    ):
+        device.machine()
+
+
+def test_cases_hold_the_given_inputs_first_and_then_harder_ones() -> None:
+    cases = plan_cases(parse_inputs("float32[8192,2048] float32[4096,8192] 8192 0.5"), (64, 128))
+    assert [(case.purpose, case.seed) for case in cases] == [
+        ("given", 0),
+        ("given", 1),
+        ("ragged", 0),
+        ("small", 0),
+        ("special", 0),
+    ]
+    a, b, k, half = cases[2].inputs
+    assert a.shape[0] == b.shape[1] == k  # sizes that are equal stay equal
+    assert len({*a.shape, *b.shape}) == 3 and all(size % 2 for size in (*a.shape, *b.shape))
+    assert half == 0.5
+    assert max(cases[3].inputs[0].shape) < 32
+    assert read(FOLDER / "bad" / "wrong_for_nan.py").cases(given=False)[-1].purpose == "special"
