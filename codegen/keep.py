@@ -16,7 +16,7 @@ from codegen.page import page
 from codegen.record import Record
 from codegen.report import Row
 from codegen.wire import to_wire
-from codegen.work import work_of
+from codegen.workload import works_of
 from codegen.write import write_whole
 
 
@@ -39,8 +39,10 @@ def put_findings(record: Path, dossier: Dossier) -> None:
 
 
 def dossier_of(acceptance: Acceptance) -> Dossier:
-    """The acceptance as the data that is kept."""
+    """The acceptance as the data that is kept. Traces the reference, in a child, for the work it is."""
     terms = acceptance.terms
+    cases = [timed.case for timed in acceptance.races]
+    works = works_of(cases, terms.against, acceptance.candidate.question.code) if cases else ()
     candidate, original = acceptance.candidate, acceptance.original
     return Dossier(
         verdict=acceptance.verdict,
@@ -51,8 +53,8 @@ def dossier_of(acceptance: Acceptance) -> Dossier:
         promise=terms.promise,
         margin=acceptance.margin,
         contests=tuple(
-            Contest(timed.case, work_of(None, timed.case.inputs), timed.race, timed.pairing)
-            for timed in acceptance.races
+            Contest(timed.case, work, timed.race, timed.pairing)
+            for timed, work in zip(acceptance.races, works, strict=True)
         ),
         gpu=candidate.question.gpu.key,
         machine=acceptance.machine,
