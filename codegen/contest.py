@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -39,16 +39,15 @@ def awake(bench: Bench) -> Iterator[Callable[[], Bench]]:
         with contextlib.suppress(BadInput):
             bench.machine()
 
-    def ready() -> Bench:
-        waking.join()
-        return bench
+    # A child ends with the thread that started it (worker.py), so the thread lives on: an executor's does.
+    with ThreadPoolExecutor(1) as beside:
+        waking = beside.submit(wake)
 
-    waking = threading.Thread(target=wake)
-    waking.start()
-    try:
+        def ready() -> Bench:
+            waking.result()
+            return bench
+
         yield ready
-    finally:
-        waking.join()
 
 
 @dataclass(frozen=True)
