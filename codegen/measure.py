@@ -63,7 +63,8 @@ class Bench(Protocol):
         The unit is that of the dtype the library gives its result in. Both the relative error
         ‖out − ref‖ / ‖ref‖ and the largest error over the root mean square of ref must be within it.
 
-        Raises BadInput when the reference fails on a case whose purpose is `given`.
+        Without a reference (`against` is False) nothing is said about values. Raises BadInput when the reference
+        fails on a case whose purpose is `given`.
         """
         ...
 
@@ -206,16 +207,18 @@ class Device:
                 answer = self._ask(question, take)
             except ChildFailed as failure:
                 # Whoever had its turn; what was timed of the others stands, and they go on without it.
-                failures[self._turn] = str(failure)
+                labels = [subject.label for subject in alive]
+                blamed = [self._turn] if self._turn in labels else labels
+                failures |= dict.fromkeys(blamed, str(failure))
                 continue
             method = answer["method"]
             failures |= answer["failures"]
             if len(rows) >= rounds:
                 break
-        labels = tuple(subject.label for subject in subjects if subject.label not in failures)
+        timed = tuple(subject.label for subject in subjects if subject.label not in failures)
         return Race(
-            labels,
-            tuple(tuple(row[label] for label in labels) for row in rows),
+            timed,
+            tuple(tuple(row[label] for label in timed) for row in rows),
             method,
             tuple(clocks),
             tuple(failures.items()),
@@ -248,6 +251,7 @@ class Device:
             return _STEP_SECONDS.get(said.get("step", ""))
 
         child = self._ready()
+        self._turn = ""
         try:
             answer = child.ask(question, seconds=_STEP_SECONDS["import"], on_progress=progress)
         except ChildFailed as failure:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import tempfile
 import time
@@ -109,7 +110,8 @@ def main() -> None:
             for row in rows
             if isinstance(row.get("driver"), dict)
         ]
-        race = bench.race(subjects, cases[0], options.rounds, against, options.precision)
+        # Without the reference, so that what is wrong is timed as well: its speed is why it must be refused.
+        race = bench.race(subjects, cases[0], options.rounds, Against(), options.precision)
         raced = time.monotonic()
         for row in rows:
             if row["label"] in race.labels:
@@ -140,7 +142,7 @@ def main() -> None:
         "baselines": ended - timed,
     }
     report = {
-        "how": "python " + " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "how": shlex.join(["python", "tests/gpu/sweep.py", *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%d"),
         "machine": asdict(machine),
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
@@ -149,7 +151,10 @@ def main() -> None:
         "same": asdict(same),
         "baselines": asdict(beside),
     }
-    options.json.write_text(json.dumps(report, indent=1))
+    # A row a line: these files are kept.
+    rows_text = ",\n  ".join(json.dumps(row) for row in report.pop("rows"))
+    text = json.dumps(report, separators=(",", ":"))
+    options.json.write_text(f'{text[:-1]},\n "rows": [\n  {rows_text}\n]}}\n')
     show(rows, report["seconds"], race, same, beside)
 
 
