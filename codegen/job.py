@@ -223,6 +223,8 @@ def _notes(options: Options, prompt: Prompt | None) -> tuple[str, ...]:
     notes: list[str] = []
     if prompt.metrics is not None and options.ncu is None and _other_gpu(options, prompt):
         notes.append("the prompt's profile is of another GPU: not used")
+    if not prompt.stage.blocks_fixed:
+        notes.append("the stage lets block sizes change: only num_warps and num_stages are changed")
     if options.gpu is None:
         notes += [
             f"{o.field} is {o.stated} as the prompt states (known: {o.known})"

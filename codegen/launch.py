@@ -11,6 +11,7 @@ import contextlib
 import inspect
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -105,6 +106,7 @@ class Recorder:
                 run_command(command)
             except SystemExit as stop:
                 ended = None if stop.code in (None, 0) else f"exit status {stop.code}"
+                sys.stdout.flush()  # its last lines say more
             except Exception as error:  # foreign code: whatever it raises is the answer
                 ended = explain(error, path)
         return {"ended": ended, "sites": self._recorded()}

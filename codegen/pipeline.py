@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from codegen.outcome import Refused
 from codegen.question import Question
@@ -50,6 +51,9 @@ def retune(question: Question, progress: Progress) -> tuple[bytes, Report]:
     with Compiler(question.file, question.gpu) as compiler:
         launches = record(question, compiler)
         launched = match(question, sites, launches)
+        if all(each.refusal for each in launched):
+            where = ((question.file.at(each.site.line), each.refusal) for each in launched)
+            raise Refused("; ".join(f"{place}: {reason}" for place, reason in where))
         stop = threading.Event()
         with ThreadPoolExecutor(1) as beside:
             checking = beside.submit(verify_originals, question, launches, launched, progress, stop)
@@ -67,16 +71,21 @@ def retune(question: Question, progress: Progress) -> tuple[bytes, Report]:
                 if configs != each.configs:
                     changes[each.index] = configs
             reports.append(report)
-    if all(each.refusal for each in launched):
-        raise Refused(
-            "; ".join(f"{question.file.at(each.site.line)}: {each.refusal}" for each in launched)
-        )
-    code = replace_configs(question.code, changes, question.at_definition)
+    try:
+        code = replace_configs(question.code, changes, question.at_definition)
+    except Refused as refusal:
+        raise Refused(f"{question.file.name}: {refusal}{question.file.counted}") from None
     unread = tuple(
         f"{question.file.at(line)}: {name} is no longer read: remove it if nothing else needs it"
         for line, name in (left_over(question.code, code) if changes else ())
     )
     return code, _report(question, launches, sites, reports, _verdict(question, reports), unread)
+
+
+def refused(question: Question, refusal: Refused) -> Report:
+    """The report of a file for which nothing acceptable can be written."""
+    inputs, guessed = question.inputs or (), question.guessed
+    return Report(question.file.name, question.gpu, inputs, guessed, (), False, str(refusal))
 
 
 def _verdict(question: Question, reports: Sequence[SiteReport]) -> str:
@@ -97,6 +106,7 @@ def _report(
     notes: tuple[str, ...] = (),
 ) -> Report:
     seen = {report.line for report in reports}
+    reports = [replace(report, line=question.file.line(report.line)) for report in reports]
     idle = tuple(
         f"{question.file.at(site.line)}: {site.kernel} is not launched: left alone"
         for site in sites

@@ -27,7 +27,13 @@ def originals(
     for index, (config, result) in enumerate(zip(configs, built, strict=True)):
         if isinstance(result, Rejected):
             rows.append(
-                Row(config, "original", "dropped", f"does not compile: {result.reason}", "compile")
+                Row(
+                    config,
+                    "original",
+                    "dropped",
+                    f"does not compile: {result.reason}",
+                    result.stage,
+                )
             )
             continue
         fits = occupancy_of(gpu, result)
@@ -61,7 +67,7 @@ def _judged(row: Row, result: Checked) -> Row:
         return replace(row, accuracy=result)
     reason = f"{row.reason}; and {result.reason}" if row.status == "dropped" else result.reason
     return replace(
-        row, status="dropped", reason=reason, dropped_at="verify", accuracy=result.accuracy
+        row, status="dropped", reason=reason, dropped_at=result.stage, accuracy=result.accuracy
     )
 
 

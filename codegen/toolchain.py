@@ -30,9 +30,13 @@ class UserFile:
     path: Path
     first_line: int = 1  # of the code in what it was read from
 
+    def line(self, line: int) -> int:
+        """The number in the file itself of a line of the code."""
+        return line + self.first_line - 1
+
     def at(self, line: int) -> str:
         """Where a line of the code is, for a person: `prompt.md:61`."""
-        return f"{self.name}:{line + self.first_line - 1}"
+        return f"{self.name}:{self.line(line)}"
 
     @property
     def counted(self) -> str:
@@ -65,7 +69,7 @@ class Launches:
 
 
 @dataclass(frozen=True)
-class Job:
+class Compilation:
     """One config to compile: an entry of a live list, with the given knobs."""
 
     site: int
@@ -122,10 +126,14 @@ class Compiler:
     def run(self, command: Sequence[str]) -> Launches:
         """Records the launches of a run of the user's own: `script.py ...` or a module, `pytest ...`."""
         answer = self._ask(f"running {command[0]}", RUN_SECONDS, op="run", command=list(command))
-        return Launches(_live_sites(answer["sites"]), ended=answer["ended"])
+        ended = answer["ended"]
+        if ended is not None and ended.startswith("exit status"):
+            said = self._child.last_lines(3)
+            ended = f"{ended}: {said}" if said else ended
+        return Launches(_live_sites(answer["sites"]), ended=ended)
 
     def compile(
-        self, jobs: Sequence[Job], on_done: Callable[[int], None] | None = None
+        self, jobs: Sequence[Compilation], on_done: Callable[[int], None] | None = None
     ) -> list[Built | Rejected]:
         """Compiles every job, in parallel; a job that fails is a Rejected, in its place."""
         results: dict[int, Built | Rejected] = {}

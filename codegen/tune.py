@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -48,7 +50,10 @@ def retune(options: Sequence[Options], output: Output) -> None:
     failures: list[BadInput | Refused] = []
     for each in options:
         try:
-            reports.append(_retune_one(each, output, screen))
+            report = _retune_one(each, output, screen)
+            reports.append(report)
+            if not report.accepted:
+                failures.append(Refused(report.verdict))
         except (BadInput, Refused) as failure:
             failures.append(failure)
     if output.json and reports:
@@ -60,7 +65,10 @@ def retune(options: Sequence[Options], output: Output) -> None:
 def _retune_one(options: Options, output: Output, screen: Console) -> Report:
     with open_job(options) as job:
         with progress(screen) as show:
-            code, report = pipeline.retune(job.question, show)
+            try:
+                code, report = pipeline.retune(job.question, show)
+            except Refused as refusal:
+                return pipeline.refused(job.question, refusal)
         report = replace(report, notes=(*job.notes, *report.notes))
         _put(code, job, options.path, output)
         print_report(report, screen)
@@ -151,7 +159,9 @@ def inspect(options: Options, gpus: Sequence[str], json_path: str | None) -> Non
 
 
 def _put(code: bytes, job: Job, path: str, output: Output) -> None:
-    if not output.in_place:
+    if output.diff:
+        _put_code(job.whole(code), job.whole(job.question.code), path, output)
+    elif not output.in_place:
         _put_code(code, job.question.code, path, output)
     elif code != job.question.code:
         if read_input(path) != job.whole(job.question.code):
@@ -166,12 +176,15 @@ def _put_code(code: bytes, before: bytes, path: str, output: Output) -> None:
     elif output.path:
         write_whole(Path(output.path), code)
     elif output.diff:
-        sys.stdout.write(_diff(before, code, path))
-        sys.stdout.flush()  # before the table, where both go to one place
+        _print_bytes(_diff(before, code, path))
     elif output.json != STDIN:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(code)
-        sys.stdout.buffer.flush()
+        _print_bytes(code)
+
+
+def _print_bytes(data: bytes) -> None:
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()  # before the table, where both go to one place
 
 
 def _put_json(path: str, value: object) -> None:
@@ -182,9 +195,12 @@ def _put_json(path: str, value: object) -> None:
         write_whole(Path(path), text.encode())
 
 
-def _diff(old: bytes, new: bytes, name: str) -> str:
-    before, after = (text.decode(errors="replace").splitlines(keepends=True) for text in (old, new))
-    lines = difflib.unified_diff(before, after, name, f"{name} (retuned)")
-    return "".join(
-        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
+def _diff(old: bytes, new: bytes, name: str) -> bytes:
+    """The change as `patch` takes it: in the file's own bytes, and lines end with a line feed alone."""
+    before, after = (io.BytesIO(text).readlines() for text in (old, new))
+    file = os.fsencode(name)
+    lines = difflib.diff_bytes(difflib.unified_diff, before, after, file, file + b" (retuned)")
+    return b"".join(
+        line if line.endswith(b"\n") else line + b"\n\\ No newline at end of file\n"
+        for line in lines
     )
