@@ -37,6 +37,10 @@ USAGE_ERRORS = {
     "an unknown option": ["check", "--fix"],
     "no file": ["check"],
     "an unknown format": ["check", "--output-format", "xml", "x.py"],
+    "two places to write to": ["retune", "k.py", "-w", "-o", "new.py"],
+    "several files and one output": ["retune", "a.py", "b.py"],
+    "no file to retune": ["retune"],
+    "options that --set has no use for": ["retune", "--set", "c.json", "--gpu", "h200", "--json", "r.json"],
 }
 
 
@@ -45,7 +49,11 @@ def test_misuse_is_explained_with_status_2(arguments, capsys) -> None:
     assert cli.main(arguments) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert "Usage: codegen" in err
+    if arguments:
+        assert err.startswith("codegen: ") and err.count("\n") == 1
+        assert err.endswith("--help)\n")
+    else:
+        assert "Usage: codegen" in err
 
 
 ENDINGS = {

@@ -10,7 +10,7 @@ from codegen.gpu import find_gpu
 from codegen.inputs import parse_inputs
 from codegen.prompt import read_prompt
 from codegen.sites import find_sites
-from codegen.toolchain import Compiler, Job, UserFile
+from codegen.toolchain import Compiler, Compilation, UserFile
 
 CASES = Path(__file__).parent / "cases" / "files"
 PROMPT = Path(__file__).parent.parent / "docs" / "examples" / "prompt.md"
@@ -174,7 +174,7 @@ def test_machine_code_is_the_same_wherever_the_file_lies(tmp_path, monkeypatch):
         path.write_text(SCALE)
         with Compiler(UserFile("k.py", path), find_gpu("rtx-4090")) as compiler:
             compiler.launches(None, parse_inputs("float32[1000]"))
-            (built,) = compiler.compile([Job(0, 0, 4, 3)])
+            (built,) = compiler.compile([Compilation(0, 0, 4, 3)])
             found.add(built.resources.binary)
     assert len(found) == 1
 
