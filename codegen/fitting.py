@@ -15,7 +15,7 @@ from codegen.outcome import Rejected
 from codegen.problem import Problem
 from codegen.render import choose, render
 from codegen.spec import Configs
-from codegen.toolchain import Built, Compiler, Compilation, UserFile
+from codegen.toolchain import Built, Compilation, Compiler, UserFile
 
 Compiled = dict[tuple[str, Config], Built | Rejected]  # by kernel and config
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 from codegen.outcome import Refused
 from codegen.question import Question
@@ -74,7 +73,7 @@ def retune(question: Question, progress: Progress) -> tuple[bytes, Report]:
     try:
         code = replace_configs(question.code, changes, question.at_definition)
     except Refused as refusal:
-        raise Refused(f"{question.file.name}: {refusal}{question.file.counted}") from None
+        raise Refused(f"{question.file.name}: {refusal}") from None
     unread = tuple(
         f"{question.file.at(line)}: {name} is no longer read: remove it if nothing else needs it"
         for line, name in (left_over(question.code, code) if changes else ())
@@ -106,7 +105,6 @@ def _report(
     notes: tuple[str, ...] = (),
 ) -> Report:
     seen = {report.line for report in reports}
-    reports = [replace(report, line=question.file.line(report.line)) for report in reports]
     idle = tuple(
         f"{question.file.at(site.line)}: {site.kernel} is not launched: left alone"
         for site in sites

@@ -16,7 +16,7 @@ from codegen.report import ProfileReport, Row, SiteReport
 from codegen.rows import Meta, added, judged, originals, trimmed
 from codegen.sites import Site, find_sites
 from codegen.source import parse
-from codegen.toolchain import Built, Compiler, Compilation, Launches, LiveSite, Progress
+from codegen.toolchain import Built, Compilation, Compiler, Launches, LiveSite, Progress
 from codegen.verify import Against, Checked, Trial, verify
 
 

@@ -28,24 +28,10 @@ class UserFile:
 
     name: str
     path: Path
-    first_line: int = 1  # of the code in what it was read from
-
-    def line(self, line: int) -> int:
-        """The number in the file itself of a line of the code."""
-        return line + self.first_line - 1
 
     def at(self, line: int) -> str:
-        """Where a line of the code is, for a person: `prompt.md:61`."""
-        return f"{self.name}:{self.line(line)}"
-
-    @property
-    def counted(self) -> str:
-        """What a message has to add that names lines of the code as its child process counts them."""
-        return (
-            f" (counting from line {self.first_line}, where its code starts)"
-            if self.first_line > 1
-            else ""
-        )
+        """Where a line is, for a person: `prompt.md:61`."""
+        return f"{self.name}:{line}"
 
 
 @dataclass(frozen=True)
@@ -177,9 +163,7 @@ class Compiler:
                 on_progress=on_progress,
             )
         except ChildFailed as failure:
-            raise BadInput(
-                f"{self._source.name}: {doing} failed: {failure}{self._source.counted}"
-            ) from None
+            raise BadInput(f"{self._source.name}: {doing} failed: {failure}") from None
 
     def __enter__(self) -> Compiler:
         return self

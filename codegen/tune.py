@@ -162,7 +162,7 @@ def _put(code: bytes, job: Job, path: str, output: Output) -> None:
     if output.diff:
         _put_code(job.whole(code), job.whole(job.question.code), path, output)
     elif not output.in_place:
-        _put_code(code, job.question.code, path, output)
+        _put_code(job.bare(code), job.bare(job.question.code), path, output)
     elif code != job.question.code:
         if read_input(path) != job.whole(job.question.code):
             raise BadInput(f"{path}: changed while it was retuned: nothing is written, run again")

@@ -148,7 +148,7 @@ class _Bench:
             self._ask(self._ready(), **self._prepared)
         except ChildFailed as failure:
             raise BadInput(
-                f"{self._source.name}: computing {self._against} on {self._shown}: {failure}{self._source.counted}"
+                f"{self._source.name}: computing {self._against} on {self._shown}: {failure}"
             ) from None
 
     def run_all(
@@ -272,7 +272,7 @@ class _Bench:
                     self._ask(self._child, **self._prepared)
             except ChildFailed as failure:
                 raise BadInput(
-                    f"{self._source.name}: importing it for the interpreter failed: {failure}{self._source.counted}"
+                    f"{self._source.name}: importing it for the interpreter failed: {failure}"
                 ) from None
         return self._child
 

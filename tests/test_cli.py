@@ -40,7 +40,15 @@ USAGE_ERRORS = {
     "two places to write to": ["retune", "k.py", "-w", "-o", "new.py"],
     "several files and one output": ["retune", "a.py", "b.py"],
     "no file to retune": ["retune"],
-    "options that --set has no use for": ["retune", "--set", "c.json", "--gpu", "h200", "--json", "r.json"],
+    "options that --set has no use for": [
+        "retune",
+        "--set",
+        "c.json",
+        "--gpu",
+        "h200",
+        "--json",
+        "r.json",
+    ],
 }
 
 

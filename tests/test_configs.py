@@ -201,13 +201,21 @@ def test_a_refusal_is_in_the_report_too(tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     Path("project.py").write_text("IS_HOPPER = False\n")
     Path("chosen.py").write_text(CHOSEN)
-    Path("run.py").write_text("import torch, chosen\nchosen.twice(torch.ones(1000, device='cuda'))\n")
+    Path("run.py").write_text(
+        "import torch, chosen\nchosen.twice(torch.ones(1000, device='cuda'))\n"
+    )
     arguments = ["--launch", "run.py", "--gpu", "rtx-4090", "-w", "--json", "out.json"]
     assert main(["retune", "chosen.py", *arguments]) == 1
     said = capfd.readouterr().err
-    assert "chosen.py:7: which configs there are depends on more than this file: line 7: `IS_HOPPER`" in said
+    assert (
+        "chosen.py:7: which configs there are depends on more than this file: line 7: `IS_HOPPER`"
+        in said
+    )
     report = json.loads(Path("out.json").read_text())
-    assert report["verdict"] == {"accepted": False, "reason": said.strip().removeprefix("codegen: ")}
+    assert report["verdict"] == {
+        "accepted": False,
+        "reason": said.strip().removeprefix("codegen: "),
+    }
     assert Path("chosen.py").read_text() == CHOSEN
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from codegen.cli import main
 from codegen.gpu import find_gpu
 from codegen.inputs import parse_inputs
 from codegen.prompt import read_prompt
 from codegen.sites import find_sites
-from codegen.toolchain import Compiler, Compilation, UserFile
+from codegen.toolchain import Compilation, Compiler, UserFile
 
 CASES = Path(__file__).parent / "cases" / "files"
 PROMPT = Path(__file__).parent.parent / "docs" / "examples" / "prompt.md"
@@ -218,3 +222,33 @@ def test_several_gpus_side_by_side(tmp_path, capfd):
         "8.9",
         "10.0",
     ]
+
+
+@pytest.mark.skipif(shutil.which("patch") is None, reason="there is no `patch` here")
+def test_in_a_prompt_lines_are_the_prompts_own_and_the_diff_is_a_patch(
+    tmp_path, capfd, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    before = f"# Über\r\n\r\n# Current Code\n```python\n{SCALE}```\nAfter\x0cthat,\u2028more\n"
+    Path("p.md").write_bytes(before.encode())
+    line = before[: before.index("@triton.autotune")].count("\n") + 1
+    arguments = ["--gpu", "rtx-4090", "--inputs", "float32[65536]", "--max-configs", "2"]
+    assert main(["retune", "p.md", *arguments, "--diff", "--json", "out.json"]) == 0
+    out, err = capfd.readouterr()
+    assert f"scale_kernel (line {line})" in err
+    assert json.loads(Path("out.json").read_text())["sites"][0]["line"] == line
+
+    Path("change.patch").write_bytes(out.encode())
+    subprocess.run(["patch", "--binary", "p.md", "change.patch"], check=True, capture_output=True)
+    patched = Path("p.md").read_bytes()
+    Path("p.md").write_bytes(before.encode())
+    assert main(["retune", "p.md", *arguments, "-w"]) == 0
+    assert Path("p.md").read_bytes() == patched != before.encode()
+
+
+def test_code_in_a_prompt_that_fails_is_named_by_the_prompts_lines(tmp_path, capfd):
+    path = tmp_path / "p.md"
+    path.write_text(f"# Task\n\n# Current Code\n```python\n{SCALE}raise ValueError('no')\n```\n")
+    line = path.read_text().split("\n").index("raise ValueError('no')") + 1
+    assert main(["retune", str(path), "--gpu", "rtx-4090", "--inputs", "float32[65536]"]) == 2
+    assert f"line {line}: ValueError: no" in capfd.readouterr().err

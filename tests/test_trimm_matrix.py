@@ -20,7 +20,7 @@ from codegen.outcome import Rejected
 from codegen.precision import resolved_precision
 from codegen.problem import Problem
 from codegen.render import render
-from codegen.toolchain import Compiler, Compilation, UserFile
+from codegen.toolchain import Compilation, Compiler, UserFile
 from codegen.trimm_configs import shared_bound
 
 # Triangle, dtype, precision, GPU, kernel, how the operands lie in memory, rest of N past two tiles, and more

@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from codegen.config import Config
@@ -25,7 +26,10 @@ from codegen.rewrite import replace_configs
 from codegen.sites import find_sites, locate
 from codegen.source import parse
 
-MADE_UP = (Config((("BLOCK", 64),), 4, 2), Config((("BLOCK", 128),), 8, 3))  # for what is not settled
+MADE_UP = (
+    Config((("BLOCK", 64),), 4, 2),
+    Config((("BLOCK", 128),), 8, 3),
+)  # for what is not settled
 
 
 def outcomes(path: Path) -> list[tuple[str, str]]:
@@ -41,7 +45,9 @@ def outcomes(path: Path) -> list[tuple[str, str]]:
         try:
             details = "".join(_problems(source, index, site.configs)) or None
             outcome = "handled" if details is None else "damaged"
-            details = details or _diff(source, replace_configs(source, {index: _other(site.configs)}))
+            details = details or _diff(
+                source, replace_configs(source, {index: _other(site.configs)})
+            )
         except Refused as refusal:
             outcome, details = "refused", str(refusal)
         except Exception as error:  # a crash is the worst outcome, and must not end the count
@@ -75,9 +81,15 @@ def _problems(source: bytes, index: int, configs: tuple[Config, ...] | None) -> 
     if not (kept.startswith(text[:start]) and kept.endswith(text[end:])):
         yield "more than the list differs"
     sites, others = find_sites(source), find_sites(result)
-    if others[index].configs is None or tuple(map(str, others[index].configs)) != tuple(map(str, wanted)):
+    if others[index].configs is None or tuple(map(str, others[index].configs)) != tuple(
+        map(str, wanted)
+    ):
         yield "it does not read back"
-    same = [a.configs == b.configs for i, (a, b) in enumerate(zip(sites, others, strict=True)) if i != index]
+    same = [
+        a.configs == b.configs
+        for i, (a, b) in enumerate(zip(sites, others, strict=True))
+        if i != index
+    ]
     if not all(same):
         yield "another site differs"
     if replace_configs(result, {index: wanted}) != result:
@@ -99,7 +111,7 @@ def main() -> int:
         for folder in options.folders:
             paths = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder]
             counts: Counter[str] = Counter()
-            for outcome, details in sum(pool.map(outcomes, paths, chunksize=8), []):
+            for outcome, details in chain.from_iterable(pool.map(outcomes, paths, chunksize=8)):
                 counts[outcome] += 1
                 if options.show or outcome in ("damaged", "unreadable"):
                     print(f"{outcome}: {details}")
