@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from codegen.outcome import Refused
 from codegen.question import Question
-from codegen.report import Report, SiteReport
+from codegen.report import Report, SiteReport, no_longer_read
 from codegen.rewrite import left_over, replace_configs
 from codegen.sites import Site
 from codegen.steps import (
@@ -75,7 +75,7 @@ def retune(question: Question, progress: Progress) -> tuple[bytes, Report]:
     except Refused as refusal:
         raise Refused(f"{question.file.name}: {refusal}") from None
     unread = tuple(
-        f"{question.file.at(line)}: {name} is no longer read: remove it if nothing else needs it"
+        f"{question.file.at(line)}: {no_longer_read(name)}"
         for line, name in (left_over(question.code, code) if changes else ())
     )
     return code, _report(question, launches, sites, reports, _verdict(question, reports), unread)

@@ -67,6 +67,11 @@ class Report:
     notes: tuple[str, ...] = ()
 
 
+def no_longer_read(name: str) -> str:
+    """What to say of a name that a rewrite leaves behind."""
+    return f"{name} is no longer read: remove it if nothing else needs it"
+
+
 def to_json(report: Report) -> dict[str, Any]:
     """The report as JSON values. Fields may be added to this shape, never renamed."""
     return {

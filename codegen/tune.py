@@ -19,8 +19,8 @@ from codegen.interchange import Sets, read_sets
 from codegen.job import STDIN, Job, Options, open_job, read_input
 from codegen.outcome import BadInput, Refused
 from codegen.present import console, print_comparison, print_report, progress
-from codegen.report import Report, to_json
-from codegen.rewrite import replace_configs
+from codegen.report import Report, no_longer_read, to_json
+from codegen.rewrite import left_over, replace_configs
 from codegen.sites import find_sites
 from codegen.write import write_whole
 
@@ -100,14 +100,19 @@ def set_configs(path: str, files: Sequence[str], output: Output, at_definition: 
             _put_code(new, code, file, output)
             for index, configs in changes.items():
                 site = find_sites(code)[index]
-                screen.print(
-                    f"{file}:{site.line}: {site.kernel}: set to {len(configs)} configs, not verified"
-                )
+                count = f"{len(configs)} config{'' if len(configs) == 1 else 's'}"
+                _say(screen, f"{file}:{site.line}: {site.kernel}: set to {count}, not verified")
+            for line, name in left_over(code, new):
+                _say(screen, f"{file}:{line}: {no_longer_read(name)}")
         except BadInput as error:
             failures.append(error if str(error).startswith(file) else BadInput(f"{file}: {error}"))
         except Refused as refusal:
             failures.append(Refused(f"{file}: {refusal}"))
     raise_all(failures)
+
+
+def _say(screen: Console, line: str) -> None:
+    screen.print(line, soft_wrap=True)
 
 
 def _changes(file: str, code: bytes, sets: Sets) -> dict[int, tuple[Config, ...]]:

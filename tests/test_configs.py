@@ -98,6 +98,17 @@ def test_set_writes_what_configs_listed_and_setting_the_same_changes_nothing(lib
     assert library.read_bytes() == changed
 
 
+def test_set_says_what_it_leaves_behind(library, capfd):
+    sites = [{"kernel": "triple_kernel", "configs": [{"meta": {"BLOCK": 64}}]}]
+    Path("set.json").write_text(json.dumps({"files": [{"path": "library.py", "sites": sites}]}))
+    assert main(["retune", "--set", "set.json", "--diff"]) == 0
+    first, *rest = capfd.readouterr().err.splitlines()
+    assert first.endswith("triple_kernel: set to 1 config, not verified")
+    assert [line.split(": ", 1)[1] for line in rest] == [
+        "make is no longer read: remove it if nothing else needs it"
+    ]
+
+
 def test_set_changes_only_the_named_site(library, capfd):
     configs = [{"meta": {"BLOCK": 512}, "num_warps": 8, "num_stages": 2}]
     configs.append(

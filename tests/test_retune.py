@@ -195,6 +195,26 @@ def test_max_configs_keeps_the_best_and_says_which_went(tmp_path, capfd):
     assert len(find_sites(code)[0].configs) == 2
 
 
+ODD = """\
+        triton.Config({"BLOCK": 64}, num_warps=1, num_stages=7),
+        triton.Config({"BLOCK": 128}, num_warps=32),
+        triton.Config({"BLOCK": 128}),
+        triton.Config({"BLOCK": 256}, num_stages=1, num_warps=4 if is_hip() else 2),
+        triton.Config({"BLOCK": 256}, num_warps=1, num_stages=6),
+        triton.Config({"BLOCK": 512}, num_warps=4, num_stages=5),
+        triton.Config({"BLOCK": 1024}, num_warps=16, num_stages=1),
+"""
+
+
+def test_more_originals_than_the_stage_adds_to_are_all_kept_whatever_their_knobs(tmp_path, capfd):
+    path = tmp_path / "k.py"
+    start, end = SCALE.index("        triton.Config("), SCALE.index("    ],")
+    path.write_text(f"{SCALE[:start]}{ODD}{SCALE[end:]}".replace("is_hip()", "False"))
+    code, report = retune(tmp_path, path, "--gpu", "rtx-4090", "--inputs", "float32[65536]")
+    assert code == path.read_bytes()
+    assert len(by_status(report["sites"][0], "kept")) == 7
+
+
 def test_code_goes_to_standard_output_and_everything_else_does_not(tmp_path, capfd):
     path = tmp_path / "k.py"
     path.write_text(SCALE)
@@ -252,3 +272,12 @@ def test_code_in_a_prompt_that_fails_is_named_by_the_prompts_lines(tmp_path, cap
     line = path.read_text().split("\n").index("raise ValueError('no')") + 1
     assert main(["retune", str(path), "--gpu", "rtx-4090", "--inputs", "float32[65536]"]) == 2
     assert f"line {line}: ValueError: no" in capfd.readouterr().err
+
+
+def test_what_a_stage_asks_for_and_does_not_get_is_told(tmp_path, capfd):
+    path = tmp_path / "p.md"
+    stage = "# Stage\nUse 5-8 configs. You may change the block sizes.\n"
+    path.write_text(f"{stage}\n# Current Code\n```python\n{SCALE}```\n")
+    _, report = retune(tmp_path, path, "--gpu", "rtx-4090", "--inputs", "float32[65536]")
+    assert report["sites"][0]["note"].startswith("the stage asks for 5 configs or more")
+    assert any(note.startswith("the stage lets block sizes change") for note in report["notes"])
