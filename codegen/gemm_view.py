@@ -39,6 +39,15 @@ class View:
     packed: str = ""
 
     @property
+    def function(self) -> str:
+        """The wrapper's name."""
+        return "gemm"
+
+    @property
+    def formula(self) -> str:
+        return self.problem.formula
+
+    @property
     def folded(self) -> bool:
         """Whether A's leading dimensions are only more rows: one B serves all, and A enters as stored."""
         problem = self.problem

@@ -26,6 +26,9 @@ _UNWRITTEN_MEMORY = (
     torch.Tensor.new_empty,
     torch.Tensor.new_empty_strided,
 )
+# Only fake tensors are on a GPU that is not there, and they have nothing to fill; a PyTorch without CUDA
+# refuses to fill them so, and with what is in torch.nn.init.
+_FILLS = (torch.Tensor.copy_, torch.Tensor.uniform_)
 
 
 class PretendDriver:
@@ -146,6 +149,10 @@ class PretendCuda(TorchFunctionMode):
             return torch.device("cuda", 0)
         if function is torch.Tensor.get_device:
             return 0
+        if function in _FILLS or getattr(function, "__module__", None) == "torch.nn.init":
+            filled = args[0] if args else kwargs.get("tensor")
+            if isinstance(filled, torch.Tensor) and filled.device.type == "cuda":
+                return filled
         if function is torch.Tensor.cuda:
             return self._moved(args[0], {})
         if function is torch.Tensor.to and self._names_cuda(args[1:], kwargs):

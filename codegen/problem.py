@@ -124,6 +124,11 @@ class Problem:
         return math.prod(self.batch)
 
     @property
+    def operands(self) -> tuple[str, ...]:
+        """The tensors it takes, in order: A, B, then the epilogue's."""
+        return ("A", "B", *(s.op for s in self.epilogue if s.op in ("bias", "residual")))
+
+    @property
     def expression(self) -> str:
         """The product as PyTorch spells it: `A.T @ B.T`; batched operands are transposed with `.mT`."""
         names = []

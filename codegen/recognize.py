@@ -1,7 +1,7 @@
 """Which problem of the families a traced product is, and which tensors are its operands.
 
 In index letters a problem is `...mk,...kn->...mn`, where an operand may have its last two letters swapped
-and lack the leading ones, and forward takes its tensors in the order A, B, then the epilogue's.
+and lack the leading ones.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from codegen.axes import Axes, Dim
 from codegen.evaluate import evaluate
 from codegen.graph import Graph, Node, Unsupported
+from codegen.interface import attribute
 from codegen.operands import Applied, Mask, Operand, Product
 from codegen.outcome import BadInput
 from codegen.problem import Problem, Step
@@ -32,11 +33,12 @@ class _Placed:
     column: Dim
 
 
-def recognize(graph: Graph) -> Problem:
-    """The problem that a graph computes, for the operands that forward takes.
+def recognize(graph: Graph) -> tuple[Problem, tuple[str, ...]]:
+    """The problem that a graph computes, and its operands: A, B, then the epilogue's.
 
+    An operand is an argument of forward, by its name, or a tensor of the module: `self.linear.weight`.
     Raises Unsupported naming the operation where it leaves the families, or where the kernel could not
-    stand in for forward: because it takes other arguments, or the same ones in another order.
+    stand in for forward.
     """
     product, axes = evaluate(graph)
     placed = next(_placements(product, axes), None)
@@ -70,8 +72,8 @@ def recognize(graph: Graph) -> Problem:
         raise _refused(product.node, str(error)) from None
     operands = [(placed.left, product.node), (placed.right, product.node)]
     operands += [(s.value, s.node) for s in product.steps if isinstance(s.value, Operand)]
-    _check_arguments(graph, operands)
-    return problem
+    _check_numbers(graph, product.node)
+    return problem, tuple(_expression(graph, operand, use) for operand, use in operands)
 
 
 def _refused(node: Node, why: str) -> Unsupported:
@@ -199,28 +201,24 @@ def _kind(operand: Operand, axes: Axes) -> str:
     return " and ".join(names) or "dense"
 
 
-def _check_arguments(graph: Graph, operands: Sequence[tuple[Operand, Node]]) -> None:
-    """Raises Unsupported unless forward takes just these operands, in this order; each comes with its use."""
-    taken: list[int] = []
-    for operand, use in operands:
-        kind = graph.nodes[operand.node].op
-        if kind == "parameter":
-            why = "is a parameter of the module, and ModelNew has none: make it an argument of forward"
-        elif kind != "argument":
-            why = "does not come from get_inputs: make it an argument of forward"
-        elif operand.node in taken:
-            why = "is used twice, and ModelNew takes each operand once: give it to forward twice"
-        else:
-            taken.append(operand.node)
-            continue
-        raise _refused(use, f"{operand.name} {why}")
-    names = [name for name, _ in graph.arguments]
-    unused = [name for name, index in graph.arguments if index not in taken]
-    if unused:
-        why = f"it leaves out forward's argument {unused[0]}, which ModelNew would not take either: drop it"
-    elif taken != [index for _, index in graph.arguments]:
-        order = ", ".join(operand.name for operand, _ in operands)
-        why = f"ModelNew takes {order} in this order, and forward {', '.join(names)}: change that order"
-    else:
-        return
-    raise _refused(operands[0][1], why)
+def _expression(graph: Graph, operand: Operand, use: Node) -> str:
+    """An operand where ModelNew finds it. Raises Unsupported for one that forward makes, or takes from elsewhere."""
+    kind = graph.nodes[operand.node].op
+    if kind == "argument":
+        return operand.name
+    if kind == "parameter":
+        return attribute(operand.name)
+    raise _refused(
+        use, f"{operand.name} does not come from get_inputs: make it an argument of forward"
+    )
+
+
+def _check_numbers(graph: Graph, node: Node) -> None:
+    """Raises Unsupported where forward is given a number: of one it computes with, only the value is left."""
+    numbers = [name for name, index in graph.arguments if index is None]
+    if numbers:
+        raise _refused(
+            node,
+            f"forward's argument {numbers[0]} is no tensor, and a kernel is made for one value of it: "
+            "make it an argument of __init__",
+        )

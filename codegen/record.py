@@ -46,7 +46,8 @@ class Record:
 
     def source(self) -> str:
         """The kernel file, rendered anew. Raises BadInput where the spec's configs are not its kernels'."""
-        return render(self.spec.problem, self.spec.gpu, self.spec.configs)
+        spec = self.spec
+        return render(spec.problem, spec.gpu, spec.configs, spec.interface)
 
 
 def file_stem(spec: Spec) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from codegen.config import Config
 from codegen.gpu import GpuSpec, find_gpu
+from codegen.interface import Interface
 from codegen.outcome import BadInput
 from codegen.problem import Problem
 
@@ -23,10 +24,25 @@ class Spec:
     problem: Problem
     gpu: GpuSpec
     configs: Configs
+    interface: Interface | None = None  # None: ModelNew takes the operands as they are, in order
+
+    @property
+    def model(self) -> Interface:
+        """What ModelNew is."""
+        operands = self.problem.operands
+        return self.interface or Interface(operands, operands)
+
+    @property
+    def naming(self) -> str:
+        """What the operands are in ModelNew's terms, where these differ: `A is x, B is self.linear.weight`."""
+        pairs = zip(self.problem.operands, self.model.operands, strict=True)
+        return ", ".join(f"{name} is {given}" for name, given in pairs if name != given)
 
     def to_json(self) -> dict[str, Any]:
+        model = {"model": self.interface.to_json()} if self.interface else {}
         return {
             "problem": self.problem.to_json(),
+            **model,
             "gpu": self.gpu.key,
             "configs": {
                 kernel: [_config_to_json(config) for config in configs]
@@ -51,7 +67,8 @@ class Spec:
             raise BadInput(
                 "configs must map each kernel to a list of {meta, num_warps, num_stages}"
             ) from None
-        return cls(Problem.from_json(data["problem"]), find_gpu(data["gpu"]), configs)
+        interface = Interface.from_json(data["model"]) if "model" in data else None
+        return cls(Problem.from_json(data["problem"]), find_gpu(data["gpu"]), configs, interface)
 
 
 @dataclass(frozen=True)
