@@ -158,14 +158,14 @@ class _TakeOver(ast.NodeTransformer):
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         name = self._imports.qualified(node) or ""
-        if node.attr in _REFUSED_NAMES or name.startswith("torch.nn.functional"):
-            raise _refused(node, f"__init__ uses {ast.unparse(node)}")
-        if name.startswith("math."):
-            return self._number(node)
         if isinstance(node.value, ast.Name) and node.value.id == "self":
             if node.attr in self._methods:
                 raise _refused(node, f"__init__ calls self.{node.attr}(): write it out")
             return node
+        if node.attr in _REFUSED_NAMES or name.startswith("torch.nn.functional"):
+            raise _refused(node, f"__init__ uses {ast.unparse(node)}")
+        if name.startswith("math."):
+            return self._number(node)
         return self._from_torch(node, name) or self._visited(node)
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
@@ -192,7 +192,9 @@ class _TakeOver(ast.NodeTransformer):
         """What comes from PyTorch, by the names that ModelNew's file has for it."""
         if name.split(".")[0] != "torch":
             return None
-        spelled = f"nn{name.removeprefix('torch.nn')}" if f"{name}.".startswith("torch.nn.") else name
+        spelled = (
+            f"nn{name.removeprefix('torch.nn')}" if f"{name}.".startswith("torch.nn.") else name
+        )
         return ast.copy_location(ast.parse(spelled, mode="eval").body, node)
 
     def _number(self, node: ast.expr) -> ast.expr:
@@ -202,7 +204,9 @@ class _TakeOver(ast.NodeTransformer):
         arguments = [self.visit(each) for each in node.args] if isinstance(node, ast.Call) else []
         try:
             value = getattr(math, function.attr)
-            value = value(*map(ast.literal_eval, arguments)) if isinstance(node, ast.Call) else value
+            value = (
+                value(*map(ast.literal_eval, arguments)) if isinstance(node, ast.Call) else value
+            )
         except (AttributeError, ValueError, TypeError, OverflowError):
             value = None
         if not isinstance(value, int | float) or not math.isfinite(value):

@@ -109,6 +109,26 @@ def pretend_gpu(gpu: GpuSpec) -> None:
     fake_tensor.init_gpu_context = lambda _device: None
 
 
+def convert_fake_parameters() -> None:
+    """From here on `model.half()` and the like give a module new parameters.
+
+    PyTorch puts the new values into the old ones, which it cannot do with fake tensors.
+    """
+
+    def convert(self: torch.nn.Module, function: Any, recurse: bool = True) -> torch.nn.Module:
+        for module in self.modules() if recurse else (self,):
+            for name, value in module._parameters.items():
+                if value is not None:
+                    made = function(value)
+                    module._parameters[name] = torch.nn.Parameter(made, value.requires_grad)
+            for name, value in module._buffers.items():
+                if value is not None:
+                    module._buffers[name] = function(value)
+        return self
+
+    torch.nn.Module._apply = convert
+
+
 class _NoDevice:
     """`with torch.cuda.device(...)`: there is one device, and it is current."""
 

@@ -25,7 +25,7 @@ from torch.utils._pytree import tree_leaves
 
 from codegen.load import import_file, problem_function, spec_of
 from codegen.outcome import BadInput
-from codegen.pretend import PretendCuda
+from codegen.pretend import PretendCuda, convert_fake_parameters
 
 _PLAIN = (int, float, bool, str, type(None))
 _READS_A_VALUE = torch.ops.aten._local_scalar_dense
@@ -155,6 +155,7 @@ def trace(path: str) -> dict[str, Any]:
 
     Raises BadInput when the file is no problem file; whatever its code raises comes through.
     """
+    convert_fake_parameters()
     cpu = PretendCuda("cpu", poison=False)
     with cpu, _no_autocast(path):
         module = import_file(path)
@@ -198,9 +199,7 @@ def trace(path: str) -> dict[str, Any]:
         "made_of": len(init),
         "holds": bool(model.state_dict()),
         "read": read,
-        "constants": {
-            name: value for name, value in vars(module).items() if type(value) in _PLAIN
-        },
+        "constants": {name: value for name, value in vars(module).items() if type(value) in _PLAIN},
     }
 
 
@@ -227,7 +226,9 @@ def _watching(model: torch.nn.Module, read: dict[str, str]) -> Iterator[None]:
             value = kind.__getattribute__(self, name)  # type: ignore[attr-defined]
             if not name.startswith("_") and name in kind.__getattribute__(self, "__dict__"):  # type: ignore[attr-defined]
                 if name == "training" and not path:
-                    raise BadInput("forward asks whether it is in training: make it the same in both")
+                    raise BadInput(
+                        "forward asks whether it is in training: make it the same in both"
+                    )
                 if name != "training" and _is_plain(value):
                     read[f"{path}.{name}".lstrip(".")] = repr(value)
             return value

@@ -54,7 +54,9 @@ class _Rendered:
         path.write_text(render(spec.problem, spec.gpu, spec.configs, spec.interface), "utf-8")
         name = str(model) if model else f"{spec.problem.family} for the {spec.gpu.name}"
         self._source = UserFile(name, path)
-        self._against = Against(model and model.resolve(), None if model else reference(spec.problem))
+        self._against = Against(
+            model and model.resolve(), None if model else reference(spec.problem)
+        )
         with Compiler(self._source, spec.gpu) as compiler:
             given = None if model else forward_inputs(spec.problem)
             self._inputs = compiler.launches(self._against.problem, given).inputs
@@ -103,9 +105,7 @@ class _Rendered:
 
 def _aligned(ragged: dict[int, int], inputs: tuple[InputSpec, ...]) -> dict[int, int]:
     """The sizes that matrices have as multiples of 16 elements, all different still; batches as they are."""
-    inner = {
-        size for spec in inputs if isinstance(spec, TensorSpec) for size in spec.shape[-2:]
-    }
+    inner = {size for spec in inputs if isinstance(spec, TensorSpec) for size in spec.shape[-2:]}
     aligned: dict[int, int] = {}
     for size, small in ragged.items():
         if size in inner and size % _ALIGNED == 0:

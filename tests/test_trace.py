@@ -4,10 +4,8 @@ A case is a file in cases/problems: its first line says what is expected, `# spe
 with the start of what is said after the file's name.
 """
 
-import importlib.util
 import itertools
 import json
-import math
 from pathlib import Path
 
 import pytest
@@ -18,7 +16,6 @@ from codegen.problem import Problem
 from codegen.tracing import Tracer, read_problem
 
 CASES = sorted((Path(__file__).parent / "cases" / "problems").glob("*.py"))
-MAX_ELEMENTS = 1 << 20  # of an operand of a model that is run for real
 
 FILE = """
 import torch
@@ -85,52 +82,6 @@ def test_an_unsupported_one_is_refused_by_operation_and_line(tracer, path, why):
     assert refusal(tracer, path).startswith(why)
 
 
-# The problem and the model give the same numbers.
-
-
-def compute(problem, operands):
-    """A problem as its fields define it, in float32."""
-    import torch
-    from torch.nn import functional
-
-    a, b, *extras = (operand.to(torch.float32) for operand in operands)
-    a, b = (x.mT if way == "t" else x for x, way in zip((a, b), problem.layout, strict=True))
-    if problem.triangle is not None:
-        keep = torch.tril if problem.triangle == "lower" else torch.triu
-        a, b = keep(a), keep(b)
-    c = a @ b
-    for step in problem.epilogue:
-        if step.op in ("bias", "residual"):
-            c = c + extras.pop(0)
-        elif step.op == "scale":
-            c = c * step.value
-        elif step.op == "gelu_tanh":
-            c = functional.gelu(c, approximate="tanh")
-        else:
-            c = getattr(functional, step.op)(c)
-    assert not extras
-    return c.to(getattr(torch, problem.out_dtype))
-
-
-@pytest.mark.parametrize(("path", "spec"), cases("spec"))
-def test_the_problem_computes_what_the_model_does(path, spec):
-    problem = Problem.from_json(json.loads(spec))
-    sides = [(problem.m, problem.k), (problem.k, problem.n), (problem.m, problem.n)]
-    if max(map(math.prod, sides)) * problem.batches > MAX_ELEMENTS or "cuda" in path.read_text():
-        pytest.skip("too large to run here, or for a GPU")
-    import torch
-
-    torch.manual_seed(0)
-    module = importlib.util.module_from_spec(
-        loaded := importlib.util.spec_from_file_location(f"case_{path.stem}", path)
-    )
-    loaded.loader.exec_module(module)
-    operands = module.get_inputs()
-    expected = module.Model(*module.get_init_inputs())(*operands)
-    tolerance = 1e-4 if expected.dtype == torch.float32 else 3e-2
-    torch.testing.assert_close(compute(problem, operands), expected, rtol=tolerance, atol=tolerance)
-
-
 # Every way to write a product of two matrices, or of batches of them, in einsum.
 
 SIZES = {"b": 3, "m": 96, "n": 56, "k": 40}
@@ -145,8 +96,7 @@ def gemm(a, b, c):
         return {own + first + second: "n", own + second + first: "t"}.get(operand)
 
     if row in b and column in a:
-        straight = way(b, row, "k") and way(a, "k", column)
-        return "in this order" if straight else "it computes"
+        a, b = b, a
     layout = [way(a, row, "k"), way(b, "k", column)]
     if None in layout:
         return "it computes"
