@@ -274,7 +274,7 @@ def test_check_finds_what_differs_and_what_is_missing(tmp_path: Path) -> None:
     path.write_text(path.read_text("utf-8").replace("tl.dot", "tl.bot"), "utf-8")
     result = invoke("--check", str(tmp_path))
     assert result.return_value == 1
-    assert f"{path}: differs from what {path.stem}.json renders to" in result.stdout
+    assert f"{path}: differs from what its record renders to" in result.stdout
     path.unlink()
     result = invoke("--check", str(tmp_path))
     assert result.return_value == 1
@@ -299,7 +299,7 @@ def test_the_list_names_families_and_options() -> None:
         (["conv", "--gpu", "h200"], "there is no family 'conv'"),
         (["nowhere.json"], "nowhere.json: can't be read: No such file or directory"),
         (["spec.json", "--gpu", "h200"], "spec.json is a whole spec: --gpu cannot be added to it"),
-        (["--check", "nowhere"], "nowhere: no such file or folder"),
+        (["--check", "nowhere"], "nowhere.json: no such file or folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
