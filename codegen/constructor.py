@@ -28,8 +28,28 @@ _STATEMENTS = (
 )
 # Products, which are the kernel's to compute, and doors to other code.
 _REFUSED_NAMES = frozenset(
-    "matmul mm bmm einsum addmm baddbmm tensordot functional eval exec compile open input "
-    "globals locals vars breakpoint getattr setattr delattr".split()
+    [
+        "matmul",
+        "mm",
+        "bmm",
+        "einsum",
+        "addmm",
+        "baddbmm",
+        "tensordot",
+        "functional",
+        "eval",
+        "exec",
+        "compile",
+        "open",
+        "input",
+        "globals",
+        "locals",
+        "vars",
+        "breakpoint",
+        "getattr",
+        "setattr",
+        "delattr",
+    ]
 )
 
 Constants = Mapping[str, object]

@@ -222,9 +222,9 @@ def _watching(model: torch.nn.Module, read: dict[str, str]) -> Iterator[None]:
     kinds = [(module, path, type(module)) for path, module in model.named_modules()]
     for module, path, kind in kinds:
 
-        def noted(self: Any, name: str, path: str = path, kind: type = kind) -> Any:
-            value = kind.__getattribute__(self, name)  # type: ignore[attr-defined]
-            if not name.startswith("_") and name in kind.__getattribute__(self, "__dict__"):  # type: ignore[attr-defined]
+        def noted(self: Any, name: str, path: str = path, kind: Any = kind) -> Any:
+            value = kind.__getattribute__(self, name)
+            if not name.startswith("_") and name in kind.__getattribute__(self, "__dict__"):
                 if name == "training" and not path:
                     raise BadInput(
                         "forward asks whether it is in training: make it the same in both"
@@ -250,7 +250,7 @@ def _is_plain(value: Any) -> bool:
 
 def _names(model: torch.nn.Module, count: int) -> list[str]:
     """What forward calls its first arguments; those that a *args takes get its name and their place."""
-    names = []
+    names: list[str] = []
     for each in inspect.signature(model.forward).parameters.values():
         if each.kind is each.VAR_POSITIONAL:
             names += [f"{each.name}_{place}" for place in range(count - len(names))]

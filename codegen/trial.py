@@ -15,7 +15,7 @@ from codegen.outcome import Accuracy, BadInput, Refused
 from codegen.problem import Problem
 from codegen.render import render
 from codegen.spec import Spec
-from codegen.toolchain import Compiler, LiveSite, UserFile
+from codegen.toolchain import Compiler, UserFile
 from codegen.verify import Against, Trial, verify_each
 
 _ALIGNED = 16  # elements: whole 16 bytes of every type, as descriptors ask for

@@ -11,9 +11,7 @@ import pytest
 from gemm_children import Child
 
 from codegen.gpu import find_gpu
-from codegen.interface import Interface
 from codegen.order import check
-from codegen.outcome import Refused
 from codegen.problem import Problem
 from codegen.record import Record
 from codegen.render import choose
