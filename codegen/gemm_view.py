@@ -101,6 +101,16 @@ class View:
         return ("M", "N", "K", *self.batch_sizes)
 
     @property
+    def pointer_key(self) -> tuple[str, ...]:
+        """For the pointer kernel also the strides that are 1 if operands are contiguous.
+
+        An operand that lies the other way round in memory is loaded otherwise, so another config may be best. The
+        other strides are not there: where rows begin makes no such difference, and would tune anew for
+        every slice.
+        """
+        return (*self.key, *(f"stride_{x.letter}{x.columns.lower()}" for x in (self.a, self.b)))
+
+    @property
     def batch_sizes(self) -> tuple[str, ...]:
         return tuple(f"size_z{axis}" for axis in self.axes)
 
