@@ -20,6 +20,7 @@ ITEM_BYTES = {
     "float8_e5m2": 1,
 }
 FLOAT8 = ("float8_e4m3fn", "float8_e5m2")
+MAX_SIZE = 1 << 63  # PyTorch's sizes are 64-bit
 PRECISIONS = ("ieee", "tf32", "bf16x3", "tf32x3")  # of float32 products
 BATCHED = ("ab", "a", "b")
 # What may follow the product, and what each step takes besides it.
@@ -208,7 +209,8 @@ class Problem:
         texts = ["family", "layout", "dtype", "out_dtype", "precision", "triangle", "batched"]
         _names("problem", fields, required=["family"], allowed=[*texts, "batch", "epilogue"])
         for name in texts:
-            if fields.get(name) is not None and not isinstance(fields[name], str):
+            given = fields.get(name, "")
+            if not isinstance(given, str) and (given is not None or name == "family"):
                 raise BadInput(f"{name} must be a string, and is {json.dumps(fields[name])}")
         present = {name: fields[name] for name in texts if fields.get(name) is not None}
         steps = _list("epilogue", fields.get("epilogue", []))
@@ -229,8 +231,11 @@ def _one_of(name: str, value: str, allowed: Any) -> None:
 
 
 def _size(name: str, size: object) -> None:
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-        raise BadInput(f"{name} must be a whole number from 0 up, and is {size!r}")
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < MAX_SIZE:
+        shown = (
+            json.dumps(size)[:40] if not isinstance(size, int) or abs(size) < MAX_SIZE else "larger"
+        )
+        raise BadInput(f"{name} must be a whole number from 0 up to 2^63, and is {shown}")
 
 
 def _mapping(name: str, data: object) -> Mapping[str, Any]:

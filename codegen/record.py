@@ -29,8 +29,8 @@ class Record:
             data = json.loads(path.read_text("utf-8"))
         except OSError as error:
             raise BadInput(f"{path}: can't be read: {error.strerror}") from None
-        except ValueError as error:
-            raise BadInput(f"{path}: not JSON: {error}") from None
+        except (ValueError, RecursionError) as error:
+            raise BadInput(f"{path}: not JSON: {str(error)[:200]}") from None
         if not isinstance(data, dict):
             raise BadInput(f"{path}: a record is an object with problem, gpu and configs")
         try:

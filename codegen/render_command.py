@@ -202,7 +202,7 @@ def _number(where: str, text: str) -> int:
 
 def _put(record: Record, stem: str, output: str | None) -> None:
     """The file to standard output, or with its record into a folder; only if it keeps the required order."""
-    source = record.source()
+    source = _source(f"{stem}.json", record)
     _refuse_findings(stem, source)
     if output is None:
         click.echo(source, nl=False)
@@ -217,6 +217,14 @@ def _put(record: Record, stem: str, output: str | None) -> None:
     click.echo(f"codegen: wrote {path} and its record", err=True)
 
 
+def _source(name: str, record: Record) -> str:
+    """What a record renders to. Raises BadInput, naming the record, where it contradicts itself."""
+    try:
+        return record.source()
+    except BadInput as error:
+        raise BadInput(f"{name}: {error}") from None
+
+
 def _refuse_findings(stem: str, source: str) -> None:
     from codegen.order import check
 
@@ -229,7 +237,7 @@ def _check(places: tuple[str, ...]) -> int:
     different = 0
     paths = list(dict.fromkeys(path for place in places for path in _records(Path(place))))
     for path in paths:
-        rendered, beside = Record.read(path).source(), path.with_suffix(".py")
+        rendered, beside = _source(str(path), Record.read(path)), path.with_suffix(".py")
         if not beside.is_file():
             different += 1
             click.echo(f"{beside}: missing: codegen render {path} -o {path.parent}")

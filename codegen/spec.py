@@ -103,5 +103,9 @@ def _config_to_json(config: Config) -> dict[str, Any]:
 
 
 def _config_from_json(data: Mapping[str, Any]) -> Config:
-    meta = tuple((str(name), int(value)) for name, value in data["meta"].items())
-    return Config(meta, int(data["num_warps"]), int(data["num_stages"]))
+    numbers = {**data["meta"], "num_warps": data["num_warps"], "num_stages": data["num_stages"]}
+    if not all(name.isidentifier() for name in numbers):
+        raise ValueError("a name")
+    if not all(type(value) is int and 0 < value < 1 << 31 for value in numbers.values()):
+        raise ValueError("a number")
+    return Config(tuple(data["meta"].items()), data["num_warps"], data["num_stages"])
