@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import keyword
 import re
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from codegen.outcome import BadInput
+from codegen.problem import shown
 
 PLAIN_INIT = "def __init__(self) -> None:\n    super().__init__()\n"
 
@@ -37,13 +37,13 @@ class Interface:
     def __post_init__(self) -> None:
         for name in self.arguments:
             if not name.isidentifier() or keyword.iskeyword(name) or name == "self":
-                raise BadInput(f"argument {name!r} of forward is no name")
+                raise BadInput(f"argument {name[:40]!r} of forward is no name")
         if len(set(self.arguments)) < len(self.arguments):
             raise BadInput("two arguments of forward have one name")
         for operand in self.operands:
             if operand not in self.arguments and not _ATTRIBUTE.fullmatch(operand):
                 raise BadInput(
-                    f"operand {operand!r} is neither an argument of forward nor self.something"
+                    f"operand {operand[:40]!r} is neither an argument of forward nor self.something"
                 )
         try:
             body = ast.parse(self.init).body
@@ -70,9 +70,9 @@ class Interface:
             raise BadInput("model must be an object with arguments, operands and perhaps init")
         for name, value in data.items():
             if name not in ("arguments", "operands", "init"):
-                raise BadInput(f"model has an unknown field {name!r}")
+                raise BadInput(f"model has an unknown field {name[:40]!r}")
             if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-                raise BadInput(f"{name} must be a list of strings, and is {json.dumps(value)}")
+                raise BadInput(f"{name} must be a list of strings, and is {shown(value)}")
         init = "\n".join(data["init"]) + "\n" if "init" in data else PLAIN_INIT
         return cls(tuple(data["arguments"]), tuple(data["operands"]), init)
 

@@ -39,7 +39,7 @@ def render(
             raise BadInput(f"configs lack {kernel}, which {form.template} has for this problem")
     for kernel in configs:
         if kernel not in form.kernels:
-            raise BadInput(f"configs name {kernel}, which {form.template} does not have")
+            raise BadInput(f"configs name {kernel[:40]}, which {form.template} does not have")
     spec = Spec(problem, gpu, configs, interface)
     if len(spec.model.operands) != len(problem.operands):
         raise BadInput(

@@ -10,7 +10,7 @@ from codegen.config import Config
 from codegen.gpu import GpuSpec, find_gpu
 from codegen.interface import Interface
 from codegen.outcome import BadInput
-from codegen.problem import Problem
+from codegen.problem import Problem, shown
 
 Configs = Mapping[
     str, tuple[Config, ...]
@@ -57,7 +57,7 @@ class Spec:
             if name not in data:
                 raise BadInput(f"a spec lacks {name!r}; it has problem, gpu and configs")
         if not isinstance(data["gpu"], str):
-            raise BadInput(f"gpu must be a name, and is {data['gpu']!r}")
+            raise BadInput(f"gpu must be a name, and is {shown(data['gpu'])}")
         try:
             configs = {
                 str(kernel): tuple(map(_config_from_json, entries))
