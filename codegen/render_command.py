@@ -36,27 +36,35 @@ DEFAULT_SHAPE = "m=4096,n=4096,k=4096"
 @click.option("--gpu", metavar="NAME", help="The target; it need not be in this machine.")
 @click.option(
     "--shape",
-    metavar="M=..,N=..,K=..",
+    metavar="m=..,n=..,k=..",
     help=f"Sizes to choose configs for; the kernel takes any. [default: {DEFAULT_SHAPE}]",
 )
 @click.option(
     "--layout", type=click.Choice(LAYOUTS), help="n as it enters the product, t transposed."
 )
 @click.option("--dtype", type=click.Choice(list(ITEM_BYTES)), help="Of the operands.")
-@click.option("--out-dtype", metavar="DTYPE", help="Of the result. [default: the operands']")
+@click.option(
+    "--out-dtype",
+    metavar="DTYPE",
+    help="Of the result. [default: the operands', of float8 bfloat16]",
+)
 @click.option(
     "--precision", type=click.Choice(PRECISIONS), help="Of float32. [default: float32 grade]"
 )
 @click.option("--triangle", type=click.Choice(TRIANGLES), help="Of the operands, for trimm.")
 @click.option("--batch", metavar="N,N", help="Leading sizes of the result.")
 @click.option("--batched", type=click.Choice(BATCHED), help="Which operands have them.")
-@click.option("--epilogue", metavar="STEP,STEP", help="In order: bias,gelu,scale=0.5,residual.")
+@click.option(
+    "--epilogue",
+    metavar="STEP,STEP",
+    help="After the product, in order: bias,gelu,scale=0.5,residual.",
+)
 @click.option(
     "--problem",
     metavar="FILE",
     help="Instead of FAMILY: a PyTorch file with Model, get_inputs and get_init_inputs.",
 )
-@click.option("-o", "--output", metavar="DIR", help="Write the file and its record there.")
+@click.option("-o", "--output", metavar="DIR", help="Write the file there, and its record.")
 @click.option(
     "--no-verify", is_flag=True, help="Neither compile the configs for the GPU nor run them."
 )
@@ -275,7 +283,7 @@ def _listing() -> str:
     rows = {
         "families": "\n             ".join(f"{f.name}: {f.summary}" for f in FAMILIES.values()),
         "layouts": ", ".join(LAYOUTS),
-        "dtypes": ", ".join(ITEM_BYTES),
+        "dtypes": f"{', '.join(ITEM_BYTES)} (float8: gemm, for sm_89 and later)",
         "precisions": ", ".join(PRECISIONS) + " (of float32; the default is float32 grade)",
         "triangles": ", ".join(TRIANGLES) + " (trimm)",
         "epilogue": ", ".join(op if op != "scale" else "scale=X" for op in STEPS) + " (gemm)",
