@@ -16,6 +16,7 @@ PLAIN_INIT = "def __init__(self) -> None:\n    super().__init__()\n"
 
 # Of a module: `self.weight`, `self.layers[0].bias`.
 _ATTRIBUTE = re.compile(r"self(?:\.(?!\d)\w+|\[\d+\])+", re.ASCII)
+_PERMUTED = re.compile(r"(.*)\.permute\(\d+(?:, \d+)*\)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,10 @@ class Interface:
     """
 
     arguments: tuple[str, ...]  # of forward, after self
-    operands: tuple[str, ...]  # of the wrapper, in these terms: `x`, `self.linear.weight`
+    operands: tuple[
+        str, ...
+    ]  # of the wrapper, in these terms: `x`, `self.linear.weight`, `x.permute(1, 0)`
+    returned: tuple[int, ...] | None = None  # the order that the result's dimensions are put into
     init: str = PLAIN_INIT  # the source of the whole method, not indented
 
     def __post_init__(self) -> None:
@@ -41,7 +45,8 @@ class Interface:
         if len(set(self.arguments)) < len(self.arguments):
             raise BadInput("two arguments of forward have one name")
         for operand in self.operands:
-            if operand not in self.arguments and not _ATTRIBUTE.fullmatch(operand):
+            name = _permuted_name(operand)
+            if name not in self.arguments and not _ATTRIBUTE.fullmatch(name):
                 raise BadInput(
                     f"operand {operand[:40]!r} is neither an argument of forward nor self.something"
                 )
@@ -57,10 +62,15 @@ class Interface:
     @property
     def held(self) -> bool:
         """Whether the module holds an operand."""
-        return any(operand not in self.arguments for operand in self.operands)
+        return any(_permuted_name(operand) not in self.arguments for operand in self.operands)
 
     def to_json(self) -> dict[str, Any]:
-        data = {"arguments": list(self.arguments), "operands": list(self.operands)}
+        data: dict[str, Any] = {
+            "arguments": list(self.arguments),
+            "operands": list(self.operands),
+        }
+        if self.returned is not None:
+            data["returned"] = list(self.returned)
         return data if self.init == PLAIN_INIT else data | {"init": self.init.splitlines()}
 
     @classmethod
@@ -68,13 +78,32 @@ class Interface:
         """Reads what `to_json` writes. Raises BadInput."""
         if not isinstance(data, Mapping) or not {"arguments", "operands"} <= data.keys():
             raise BadInput("model must be an object with arguments, operands and perhaps init")
+        order = data.get("returned")
+        if order is not None:
+            if not isinstance(order, list) or sorted(map(str, order)) != sorted(
+                map(str, range(len(order)))
+            ):
+                raise BadInput(f"returned must be an order of dimensions, and is {shown(order)}")
+            order = tuple(map(int, order))
         for name, value in data.items():
+            if name == "returned":
+                continue
             if name not in ("arguments", "operands", "init"):
                 raise BadInput(f"model has an unknown field {name[:40]!r}")
             if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
                 raise BadInput(f"{name} must be a list of strings, and is {shown(value)}")
         init = "\n".join(data["init"]) + "\n" if "init" in data else PLAIN_INIT
-        return cls(tuple(data["arguments"]), tuple(data["operands"]), init)
+        return cls(tuple(data["arguments"]), tuple(data["operands"]), order, init)
+
+
+def permuted(name: str, order: tuple[int, ...]) -> str:
+    """A tensor with its dimensions in another order, as an expression."""
+    return f"{name}.permute({', '.join(map(str, order))})"
+
+
+def _permuted_name(operand: str) -> str:
+    match = _PERMUTED.fullmatch(operand)
+    return match[1] if match else operand
 
 
 def attribute(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -53,19 +54,19 @@ class Tracer:
                 self._child = None
             raise BadInput(f"{path}: can't be traced: {failure}") from None
         try:
-            problem, operands = recognize(Graph.from_wire(answer))
+            found = recognize(Graph.from_wire(answer))
         except Unsupported as error:
             where = f"{path}:{error.line}" if error.line else str(path)
             quoted = f": `{_quoted(source, error.line)}`" if error.line else ""
             raise Refused(f"{where}: {error.operation}: {error.why}{quoted}") from None
         arguments = tuple(name for name, _ in answer["arguments"])
         try:
-            interface = Interface(arguments, operands)
+            interface = Interface(arguments, found.operands, found.returned)
             if interface.held or answer["holds"] or answer["made_of"]:
-                interface = Interface(arguments, operands, _init("\n".join(source), answer))
+                interface = replace(interface, init=_init("\n".join(source), answer))
         except BadInput as error:
             raise Refused(f"{path}: {error}") from None
-        return problem, interface
+        return found.problem, interface
 
     def close(self) -> None:
         """Ends the child. Safe to call twice."""

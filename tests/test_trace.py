@@ -14,6 +14,7 @@ from codegen.axes import Axes
 from codegen.outcome import BadInput, Refused
 from codegen.problem import Problem
 from codegen.tracing import Tracer, read_problem
+from codegen.trial import reference
 
 CASES = sorted((Path(__file__).parent / "cases" / "problems").glob("*.py"))
 
@@ -87,23 +88,14 @@ def test_an_unsupported_one_is_refused_by_operation_and_line(tracer, path, why):
 SIZES = {"b": 3, "m": 96, "n": 56, "k": 40}
 
 
-def gemm(a, b, c):
-    """The problem that an einsum is by its letters, or the words it is refused with."""
-    lead, row, column = c[:-2], c[-2], c[-1]
-
-    def way(operand, first, second):
-        own = lead if lead in operand else ""
-        return {own + first + second: "n", own + second + first: "t"}.get(operand)
-
-    if row in b and column in a:
-        a, b = b, a
-    layout = [way(a, row, "k"), way(b, "k", column)]
-    if None in layout:
-        return "it computes"
-    sizes = [SIZES[letter] for letter in (row, column, "k")]
-    batched = "".join(name for name, letters in zip("ab", (a, b), strict=True) if lead in letters)
-    batch = tuple(SIZES[letter] for letter in lead)
-    return Problem("gemm", *sizes, "".join(layout), batch=batch, batched=batched)
+def computed(problem, interface, given):
+    """What ModelNew returns, by the problem's formula in PyTorch."""
+    names = dict(zip(interface.arguments, given, strict=True))
+    operands = [eval(operand, names) for operand in interface.operands]
+    formula = reference(problem)
+    result = eval(formula, dict(zip(problem.operands, operands, strict=True)))
+    assert result.shape == (*problem.batch, problem.m, problem.n)
+    return result if interface.returned is None else result.permute(interface.returned)
 
 
 @pytest.mark.parametrize(
@@ -116,18 +108,25 @@ def gemm(a, b, c):
     ],
 )
 def test_an_einsum_with_its_letters_in_any_order(tracer, tmp_path, a, b, c):
+    import torch
+
     path = tmp_path / "problem.py"
+    moved = []
     for spelled in itertools.product(*map(itertools.permutations, (a, b, c))):
         letters = ["".join(each) for each in spelled]
-        shapes = [", ".join(str(SIZES[letter]) for letter in each) for each in letters[:2]]
+        shapes = [tuple(SIZES[letter] for letter in each) for each in letters[:2]]
         equation = f"{letters[0]},{letters[1]}->{letters[2]}"
-        forward = f"torch.einsum('{equation}', A, B)"
-        path.write_text(FILE.format(forward=forward, a=shapes[0], b=shapes[1]))
-        wanted = gemm(*letters)
-        if isinstance(wanted, Problem):
-            assert tracer.read_problem(path)[0] == wanted, equation
-        else:
-            assert wanted in refusal(tracer, path), equation
+        sizes = [", ".join(map(str, shape)) for shape in shapes]
+        path.write_text(
+            FILE.format(forward=f"torch.einsum('{equation}', A, B)", a=sizes[0], b=sizes[1])
+        )
+        problem, interface = tracer.read_problem(path)
+        given = [torch.randn(shape, dtype=torch.float64) for shape in shapes]
+        result = computed(problem, interface, given)
+        torch.testing.assert_close(result, torch.einsum(equation, *given))
+        moved.append(sum(".permute" in each for each in interface.operands))
+    # Matrices are never moved, and of a batch no more than must be.
+    assert set(moved) == ({0} if len(a + b) == 4 else {0, 1, 2} if len(a + b) == 6 else {0, 1})
 
 
 @pytest.mark.parametrize(
