@@ -32,9 +32,7 @@ class Interface:
     """
 
     arguments: tuple[str, ...]  # of forward, after self
-    operands: tuple[
-        str, ...
-    ]  # of the wrapper, in these terms: `x`, `self.linear.weight`, `x.permute(1, 0)`
+    operands: tuple[str, ...]  # of the wrapper: `x`, `self.linear.weight`, `x.permute(1, 0)`
     returned: tuple[int, ...] | None = None  # the order that the result's dimensions are put into
     init: str = PLAIN_INIT  # the source of the whole method, not indented
 
@@ -78,22 +76,21 @@ class Interface:
         """Reads what `to_json` writes. Raises BadInput."""
         if not isinstance(data, Mapping) or not {"arguments", "operands"} <= data.keys():
             raise BadInput("model must be an object with arguments, operands and perhaps init")
-        order = data.get("returned")
-        if order is not None:
-            if not isinstance(order, list) or sorted(map(str, order)) != sorted(
-                map(str, range(len(order)))
-            ):
-                raise BadInput(f"returned must be an order of dimensions, and is {shown(order)}")
-            order = tuple(map(int, order))
-        for name, value in data.items():
-            if name == "returned":
-                continue
+        fields = dict(data)
+        order = fields.pop("returned", None)
+        if order is not None and (
+            not isinstance(order, list)
+            or any(type(place) is not int for place in order)
+            or sorted(order) != list(range(len(order)))
+        ):
+            raise BadInput(f"returned must be an order of dimensions, and is {shown(order)}")
+        for name, value in fields.items():
             if name not in ("arguments", "operands", "init"):
                 raise BadInput(f"model has an unknown field {name[:40]!r}")
             if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
                 raise BadInput(f"{name} must be a list of strings, and is {shown(value)}")
         init = "\n".join(data["init"]) + "\n" if "init" in data else PLAIN_INIT
-        return cls(tuple(data["arguments"]), tuple(data["operands"]), order, init)
+        return cls(tuple(data["arguments"]), tuple(data["operands"]), order and tuple(order), init)
 
 
 def permuted(name: str, order: tuple[int, ...]) -> str:

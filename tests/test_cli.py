@@ -133,7 +133,7 @@ def test_rendering_needs_no_toolchain_and_under_two_seconds(arguments: list[str]
         return float(done.stderr.splitlines()[-1])
 
     files = len(list((ROOT / "generated").glob("*.json"))) if "--check" in arguments else 1
-    assert min(seconds() for _ in range(3)) < 2 * files
+    assert any(seconds() < 2 * files for _ in range(3))
 
 
 def test_one_file_takes_well_under_half_a_second(kernel: Path) -> None:

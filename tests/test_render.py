@@ -314,6 +314,44 @@ def test_the_command_refuses_in_one_line(arguments: list[str], complaint: str) -
 
 
 @pytest.mark.parametrize(
+    ("model", "complaint"),
+    [
+        ([], "model must be an object with arguments, operands and perhaps init"),
+        ({"arguments": ["x"]}, "model must be an object"),
+        ({"arguments": ["x"], "operands": "x"}, 'operands must be a list of strings, and is "x"'),
+        ({"arguments": ["x-y"], "operands": ["x", "x"]}, "argument 'x-y' of forward is no name"),
+        ({"arguments": ["x", "x"], "operands": ["x", "x"]}, "two arguments of forward have one"),
+        ({"arguments": ["x"], "operands": ["x", "y"]}, "operand 'y' is neither an argument"),
+        ({"arguments": ["x"], "operands": ["x", "self.a()"]}, "operand 'self.a()' is neither"),
+        (
+            {"arguments": ["x"], "operands": ["x"]},
+            "model gives 1 operands, and the kernel takes A, B",
+        ),
+        (
+            {"arguments": ["gemm"], "operands": ["gemm", "gemm"]},
+            "forward's argument gemm has the name of a function of the file",
+        ),
+        (
+            {"arguments": ["x"], "operands": ["x", "x"], "returned": [0, 2]},
+            "returned must be an order",
+        ),
+        (
+            {"arguments": ["x"], "operands": ["x", "x"], "init": ["x = 1"]},
+            "init must be the source",
+        ),
+        ({"arguments": ["x"], "operands": ["x", "x"], "name": []}, "unknown field 'name'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_model_that_makes_no_sense_is_refused(tmp_path: Path, model: Any, complaint: str) -> None:
+    (path := tmp_path / "record.json").write_text(json.dumps(spec().to_json() | {"model": model}))
+    result = invoke(str(path))
+    assert isinstance(result.exception, BadInput)
+    assert complaint in str(result.exception)
+    assert "record.json: " in str(result.exception)
+
+
+@pytest.mark.parametrize(
     ("text", "complaint"),
     [
         ("{", "not JSON"),

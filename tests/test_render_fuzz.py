@@ -165,7 +165,7 @@ def tracer() -> Iterator[Tracer]:
         yield child
 
 
-@settings(quick, max_examples=120)
+@settings(quick, max_examples=60)
 @given(mangled())
 def test_a_mangled_problem_file_is_read_or_refused_in_one_line(
     tracer: Tracer, tmp_path: Path, text: str
