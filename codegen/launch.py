@@ -36,7 +36,7 @@ from codegen.load import (
     spec_of,
 )
 from codegen.outcome import BadInput
-from codegen.pretend import PretendCuda, pretend_gpu
+from codegen.pretend import PretendCuda, convert_fake_parameters, pretend_gpu
 
 MODEL = "ModelNew"
 _BASE_ADDRESS = 1 << 20  # of every fake tensor: aligned as PyTorch's allocator aligns
@@ -58,6 +58,7 @@ class Recorder:
     def __init__(self, progress: Callable[[Any], None]) -> None:
         self._progress = progress
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
+        convert_fake_parameters()
         self._made: list[Autotuner] = []
         self._sites: list[Recorded] = []
         # Triton asks a tensor for its address to specialise on its alignment; fake ones have none.

@@ -101,6 +101,18 @@ class View:
         return ("N", "batches") if self.batched else ("N",)
 
     @property
+    def pointer_key(self) -> tuple[str, ...]:
+        """For the pointer kernel also the strides that are 1 if operands are contiguous.
+
+        An operand that lies the other way round in memory is loaded otherwise, so another config may be best.
+        """
+        inner = [
+            names["tn".index(way)]
+            for names, way in zip((("am", "ak"), ("bk", "bn")), self.problem.layout, strict=True)
+        ]
+        return (*self.key, *(f"stride_{name}" for name in inner))
+
+    @property
     def dot_options(self) -> str:
         return f', input_precision="{self.precision}"' if self.precision is not None else ""
 

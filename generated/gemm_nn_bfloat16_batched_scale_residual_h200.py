@@ -123,7 +123,7 @@ def gemm_tma_kernel(
         triton.Config({"BLOCK_M": 64, "BLOCK_N": 256, "BLOCK_K": 32}, num_warps=4, num_stages=4),
         triton.Config({"BLOCK_M": 128, "BLOCK_N": 64, "BLOCK_K": 32}, num_warps=4, num_stages=4),
     ],
-    key=["M", "N", "K", "size_z0"],
+    key=["M", "N", "K", "size_z0", "stride_ak", "stride_bn"],
 )
 @triton.jit
 def gemm_kernel(

@@ -126,7 +126,7 @@ def gemm_tma_kernel(
         triton.Config({"BLOCK_M": 64, "BLOCK_N": 256, "BLOCK_K": 64}, num_warps=4, num_stages=4),
         triton.Config({"BLOCK_M": 128, "BLOCK_N": 64, "BLOCK_K": 64}, num_warps=4, num_stages=4),
     ],
-    key=["M", "N", "K"],
+    key=["M", "N", "K", "stride_am", "stride_bn"],
 )
 @triton.jit
 def gemm_kernel(

@@ -121,7 +121,7 @@ def tril_matmul_descriptor_kernel(
         triton.Config({"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 64}, num_warps=4, num_stages=3),
         triton.Config({"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 64}, num_warps=4, num_stages=3),
     ],
-    key=["N"],
+    key=["N", "stride_ak", "stride_bn"],
 )
 @triton.jit
 def tril_matmul_kernel(

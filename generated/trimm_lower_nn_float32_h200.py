@@ -121,7 +121,7 @@ def tril_matmul_descriptor_kernel(
         triton.Config({"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 32}, num_warps=4, num_stages=2),
         triton.Config({"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 16}, num_warps=4, num_stages=4),
     ],
-    key=["N"],
+    key=["N", "stride_ak", "stride_bn"],
 )
 @triton.jit
 def tril_matmul_kernel(

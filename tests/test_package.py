@@ -22,17 +22,18 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 # A module imports from its own floor and below. A new module finds its place here.
 FLOORS = {
-    "data": "config gpu outcome problem spec stage rules",
+    "data": "config gpu interface outcome problem spec stage rules",
     "pure": """
-        axes effects entries evaluate evidence families forms gemm gemm_configs gemm_view graph imports inputs
+        axes constructor effects entries evaluate evidence families forms gemm gemm_configs gemm_view graph
+        imports inputs
         interchange ncu occupancy operands order places precision profile prompt prompt_gpu propose rank
         recognize record render rewrite sections sites source spelling static.configs
         static.expressions static.known static.platforms static.scopes static.statements
         static.surroundings static.values targets trimm trimm_configs writing
     """,
     "toolchain": """
-        build child failure fitting interpret launch load pretend repair toolchain trace tracing verify
-        worker
+        build child failure fitting interpret launch load pretend repair toolchain trace tracing trial
+        verify worker
     """,
     "shell": """
         __main__ cli gpu_table job lint listing pipeline present question render_command report rows steps
