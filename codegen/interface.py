@@ -90,7 +90,12 @@ class Interface:
             if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
                 raise BadInput(f"{name} must be a list of strings, and is {shown(value)}")
         init = "\n".join(data["init"]) + "\n" if "init" in data else PLAIN_INIT
-        return cls(tuple(data["arguments"]), tuple(data["operands"]), order and tuple(order), init)
+        return cls(
+            tuple(data["arguments"]),
+            tuple(data["operands"]),
+            None if order is None else tuple(order),
+            init,
+        )
 
 
 def permuted(name: str, order: tuple[int, ...]) -> str:
