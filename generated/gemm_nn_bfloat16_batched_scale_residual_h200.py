@@ -226,7 +226,7 @@ def fits_descriptor(x: torch.Tensor) -> bool:
     coordinates of 32 bits.
     """
     if torch.compiler.is_compiling():
-        return False  # there is no address to look at
+        return False  # there is no address to look at, and no allocator to set
     size = x.element_size()
     return (
         x.data_ptr() % 16 == 0

@@ -200,7 +200,7 @@ def fits_descriptor(x: torch.Tensor) -> bool:
     It wants base and rows to be at multiples of 16 bytes, and the elements of a row side by side.
     """
     if torch.compiler.is_compiling():
-        return False  # there is no address to look at
+        return False  # there is no address to look at, and no allocator to set
     row = x.stride(0) * x.element_size()
     return x.data_ptr() % 16 == 0 and x.stride(1) == 1 and row > 0 and row % 16 == 0
 
