@@ -41,6 +41,8 @@ def why_not(gpu: GpuSpec, result: Built | Rejected) -> str | None:
     """Why a config cannot run on the GPU; None where it can."""
     if isinstance(result, Rejected):
         return result.reason
+    if result.unsafe:
+        return f"unsafe: {result.unsafe}"
     needs = result.resources
     return occupancy(
         gpu,

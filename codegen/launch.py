@@ -159,8 +159,12 @@ class Recorder:
             site = self._sites[job["site"]]
             config = _with_knobs(site.tuner.configs[job["config"]], job["warps"], job["stages"])
             results = [_replay(site.tuner, config, args, kwargs) for args, kwargs in site.calls]
-            # What binds is the hungriest of the launches; they share one row.
-            return max(results, key=lambda result: (result["shared_bytes"], result["registers"]))
+            # What binds is the hungriest of the launches; they share one row. One unsafe launch is enough.
+            hungriest = max(
+                results, key=lambda result: (result["shared_bytes"], result["registers"])
+            )
+            reasons = [result["unsafe"] for result in results if result["unsafe"]]
+            return {**hungriest, "unsafe": reasons[0] if reasons else None}
 
         with self._present(), self._fake:
             for index, result in build.in_forks(jobs, run, path=path, seconds=limit):

@@ -21,7 +21,7 @@ class Row:
     origin: str  # original, neighbour
     status: str  # kept, added, dropped
     reason: str
-    dropped_at: str | None = None  # the stage that refused it: compile, launch, verify, limit
+    dropped_at: str | None = None  # the stage that refused it: compile, code, launch, verify, limit
     resources: Resources | None = None
     occupancy: Occupancy | None = None
     grid: int | None = None  # blocks

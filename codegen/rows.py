@@ -21,7 +21,7 @@ Meta = tuple[tuple[str, Value], ...]
 def originals(
     gpu: GpuSpec, configs: Sequence[Config], built: Sequence[Built | Rejected]
 ) -> list[Row]:
-    """The configs as they stand in the file, with what they need; those that can't launch are dropped."""
+    """The configs as they stand in the file, with what they need; those unsafe or too large to launch are dropped."""
     rows: list[Row] = []
     first_with: dict[str, int] = {}
     for index, (config, result) in enumerate(zip(configs, built, strict=True)):
@@ -40,6 +40,10 @@ def originals(
         twin = first_with.setdefault(result.resources.binary, index)
         reason = "original" if twin == index else f"original; the same machine code as #{twin}"
         row = Row(config, "original", "kept", reason, None, result.resources, fits, result.grid)
+        if result.unsafe:
+            row = replace(
+                row, status="dropped", reason=f"unsafe: {result.unsafe}", dropped_at="code"
+            )
         if fits.reason:
             row = replace(
                 row, status="dropped", reason=f"cannot launch: {fits.reason}", dropped_at="launch"
@@ -99,20 +103,22 @@ def added(
 ) -> list[Row]:
     """The neighbours to add: right blocks with other knobs that compile and launch, best score first.
 
-    `compile_all` takes (index of the original, config) pairs. An original that only does not fit is right
-    with other knobs too: fewer stages may fit.
+    `compile_all` takes (index of the original, config) pairs. An original that only does not fit, or whose
+    machine code is unsafe, is right with other knobs too: fewer stages may fit, other warps may be safe.
     """
     right = [
         (i, fitted(row))
         for i, row in enumerate(rows)
-        if row.resources and row.dropped_at in (None, "launch")
+        if row.resources and row.dropped_at in (None, "launch", "code")
     ]
     candidates = neighbours(right, stage, (row.config for row in rows))
     results = compile_all([(neighbour.origin, neighbour.config) for neighbour in candidates])
     launchable = [
         (neighbour, Fitted(neighbour.config, result.resources, fits, result.grid))
         for neighbour, result in zip(candidates, results, strict=True)
-        if isinstance(result, Built) and (fits := occupancy_of(gpu, result)).reason is None
+        if isinstance(result, Built)
+        and not result.unsafe
+        and (fits := occupancy_of(gpu, result)).reason is None
     ]
     kept = [fitted(row) for row in rows if row.status == "kept"]
     return [

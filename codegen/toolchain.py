@@ -70,6 +70,7 @@ class Built:
 
     resources: Resources
     grid: int
+    unsafe: str | None = None  # why its machine code may compute anything
 
 
 class Compiler:
@@ -197,5 +198,7 @@ def _built(answer: dict[str, Any]) -> Built | Rejected:
     if "rejected" in answer:
         return Rejected("compile", answer["rejected"])
     return Built(
-        Resources(**{name: answer[name] for name in Resources.__annotations__}), answer["grid"]
+        Resources(**{name: answer[name] for name in Resources.__annotations__}),
+        answer["grid"],
+        answer["unsafe"],
     )

@@ -46,7 +46,7 @@ def gemm_kernel(
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
-    GROUP_M: tl.constexpr = 8,
+    GROUP_M: tl.constexpr,
 ):
     """One tile of C per program, A and B read through pointers: any strides, any alignment.
 
@@ -129,6 +129,7 @@ def gemm(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
             A.stride(0),
             B.stride(0),
             B.stride(1),
+            GROUP_M=8,
         )
     return C
 

@@ -25,7 +25,7 @@ FLOORS = {
     "data": "config gpu interface outcome problem spec stage rules",
     "pure": """
         axes constructor effects entries evaluate evidence families forms gemm gemm_configs gemm_view graph
-        imports inputs
+        hazard imports inputs
         interchange ncu occupancy operands order places precision profile prompt prompt_gpu propose rank
         recognize record render rewrite sections sites source spelling static.configs
         static.expressions static.known static.platforms static.scopes static.statements
