@@ -17,17 +17,21 @@ from typing import Any
 import triton
 
 from codegen.failure import explain
+from codegen.hazard import why_unsafe
 
 
 def resources(kernel: Any) -> dict[str, Any]:
-    """The fields of `outcome.Resources` for a `triton.compiler.CompiledKernel`.
+    """The fields of `outcome.Resources` for a `triton.compiler.CompiledKernel`, and `unsafe`, what makes it so.
 
-    Shared memory is what Triton's allocator settled on; registers and local memory are read from the machine
-    code with cuobjdump, which comes with Triton.
+    Shared memory is what Triton's allocator settled on; registers, local memory and what is unsafe are read
+    from the machine code with cuobjdump, which comes with Triton.
     """
     cubin: bytes = kernel.asm["cubin"]
-    registers, stack = _usage(cubin, kernel.metadata.name)
+    with_code = "wgmma" in kernel.asm["ptx"]
+    text = _dumped(cubin, ("--dump-sass",) if with_code else ())
+    registers, stack = _usage(text, kernel.metadata.name)
     return {
+        "unsafe": why_unsafe(text) if with_code else None,
         "shared_bytes": kernel.metadata.shared,
         "registers": registers,
         "spill_bytes": stack,
@@ -36,13 +40,16 @@ def resources(kernel: Any) -> dict[str, Any]:
     }
 
 
-def _usage(cubin: bytes, name: str) -> tuple[int, int]:
-    """Registers and bytes of stack (spills among them) per thread of one kernel in a cubin."""
+def _dumped(cubin: bytes, more: tuple[str, ...]) -> str:
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:  # cuobjdump reads no pipe
         file.write(cubin)
         file.flush()
-        command = [triton.knobs.nvidia.cuobjdump.path, "--dump-resource-usage", file.name]
-        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        command = [triton.knobs.nvidia.cuobjdump.path, "--dump-resource-usage", *more, file.name]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def _usage(text: str, name: str) -> tuple[int, int]:
+    """Registers and bytes of stack (spills among them) per thread of one kernel, from what cuobjdump prints."""
     found = re.search(rf"Function {re.escape(name)}:\s*REG:(\d+) STACK:(\d+)", text)
     if not found:
         raise RuntimeError(f"cuobjdump says nothing of {name}: {text[:200]!r}")

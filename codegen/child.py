@@ -142,7 +142,7 @@ class Child:
         except subprocess.TimeoutExpired:
             self.close()
             return ChildFailed("closed the channel it answers on", died=True)
-        said = self._last_line()
+        said = self.last_lines(1)
         self.close()
         if status < 0:
             name = signal.Signals(-status).name
@@ -156,11 +156,13 @@ class Child:
             how = f"ended the process with exit status {status}"
         return ChildFailed(f"{how}: {said}" if said else how, died=True)
 
-    def _last_line(self) -> str:
+    def last_lines(self, count: int) -> str:
+        """The end of what the child printed, as one line: without empty lines and rules (`=====`)."""
         size = self._output.seek(0, os.SEEK_END)
         self._output.seek(max(0, size - 4096))
         lines = self._output.read().decode(errors="replace").split("\n")
-        return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
+        said = [line.strip("=-_ \r\t")[:200] for line in lines if any(map(str.isalnum, line))]
+        return " / ".join(said[-count:])
 
     def close(self) -> None:
         """Ends the child and its process group. Safe to call twice."""

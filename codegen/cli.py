@@ -1,7 +1,7 @@
 """The command line: options in, named steps, an exit status out.
 
-Exit status: 0 done and accepted; 1 looked at and refused; 2 the input can't be used; 130 stopped by
-Ctrl-C; 141 the reader of the output left. Code and data go to standard output, all else to standard
+Exit status: 0 done and accepted; 1 looked at and refused; 2 the input can't be used; 129, 130, 143
+stopped by SIGHUP, Ctrl-C, SIGTERM; 141 the reader of the output left. Code and data go to standard output, all else to standard
 error. A command imports what it needs in its body, so that `codegen check` and `codegen --help` start
 without PyTorch and Triton.
 """
@@ -11,11 +11,13 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import click
+from click.core import ParameterSource
 
 from codegen import __version__
 from codegen.outcome import BadInput, Refused
@@ -236,6 +238,10 @@ def retune(
         raise click.UsageError("Several files need -w or --diff.")
     where = tune.Output(write, output, diff, json_path)
     if set_path is not None:
+        if unused := _given_besides("paths", "set_path", "at", "write", "output", "diff"):
+            raise click.UsageError(
+                f"--set writes configs as they are, compiles nothing and has no use for {', '.join(unused)}."
+            )
         tune.set_configs(set_path, paths, where, at == "definition")
         return ACCEPTED
     if not paths:
@@ -262,6 +268,17 @@ def retune(
         where,
     )
     return ACCEPTED
+
+
+def _given_besides(*names: str) -> list[str]:
+    """The options on the command line other than these, as they are spelled."""
+    context = click.get_current_context()
+    return [
+        max(parameter.opts, key=len)
+        for parameter in context.command.params
+        if parameter.name not in names
+        and context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+    ]
 
 
 @cli.command()
@@ -349,9 +366,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             return status
     except click.exceptions.Exit as stop:  # --help, --version
         return stop.exit_code
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:  # `codegen` alone
         error.show()
-        return error.exit_code
+        return BAD_INPUT
+    except click.ClickException as error:
+        inner: click.Context | None = getattr(error, "ctx", None)
+        command = inner.command_path if inner else "codegen"
+        message = " ".join(error.format_message().split()).rstrip(".")
+        click.echo(f"codegen: {message} (see {command} --help)", err=True)
+        return BAD_INPUT
     except BadInput as error:
         click.echo(f"codegen: {error}", err=True)
         return BAD_INPUT
@@ -363,8 +386,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def _stop(number: int, frame: object) -> NoReturn:
+    """Ends the program from where it is, so that what it started and its temporary files go with it."""
+    raise SystemExit(128 + number)
+
+
 def run() -> NoReturn:
     """The console entry point."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup has the second ignored
+            signal.signal(number, _stop)
     if sys.stdout is None or sys.stderr is None:  # closed by the caller: `codegen ... >&-`
         raise SystemExit(BAD_INPUT)
     if isinstance(sys.stdout, io.TextIOWrapper):

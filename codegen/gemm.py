@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from codegen.gemm_configs import descriptor_candidates, pointer_candidates
+from codegen.gemm_configs import descriptor_candidates, needs_registers, pointer_candidates
 from codegen.gemm_view import View
 from codegen.gpu import GpuSpec
 from codegen.outcome import BadInput
@@ -34,7 +34,10 @@ def form(problem: Problem, gpu: GpuSpec) -> Form:
     _refuse(problem, gpu)
     precision = resolved_precision(problem, gpu)
     from_shared = gpu.compute_capability[0] in READ_SHARED_MEMORY
-    rounded = "" if precision != "tf32" else _not_k_major(problem) if from_shared else "ab"
+    through_registers = "ab"
+    if from_shared and not needs_registers(problem, gpu):
+        through_registers = _not_k_major(problem)
+    rounded = through_registers if precision == "tf32" else ""  # which costs nothing there
     kernels = {"gemm_kernel": pointer_candidates(problem, gpu, precision)}
     if from_shared and precision in (None, "tf32"):
         k_major_only = precision == "tf32" or problem.dtype in FLOAT8
@@ -62,8 +65,7 @@ def _not_k_major(problem: Problem) -> str:
     """The operands whose elements of one sum do not lie side by side: `a`, `b`, both or none.
 
     Hopper's tensor cores read 32-bit and 8-bit operands from shared memory only if they do (PTX ISA,
-    wgmma.mma_async: transposing is for .f16 and .bf16). Others go through registers on their way, where
-    rounding them to TF32 costs nothing.
+    wgmma.mma_async: transposing is for .f16 and .bf16). Others go through registers on their way.
     """
     view = View(problem, None)
     return ("" if view.a.k_major else "a") + ("" if view.b.k_major else "b")

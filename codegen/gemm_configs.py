@@ -32,24 +32,32 @@ _POINTER: dict[str, tuple[_Row, ...]] = {
     ),
     "tf32": (
         (128, 128, 32, 8, 3, "square, 64 accumulators a thread"),
-        (
-            64,
-            256,
-            32,
-            4,
-            3,
-            "best of twelve on an H200 at 2048x4096x8192 with both operands transposed",
-        ),
+        (64, 256, 32, 4, 3, "wide, one warp group"),
         (128, 256, 16, 8, 3, "least traffic per multiply-add within 100 KB"),
         (256, 128, 16, 8, 3, "the same, for tall results"),
         (64, 128, 32, 4, 3, "two blocks per multiprocessor on Ampere and Ada"),
         (128, 64, 32, 4, 3, "the same, tall"),
-        (64, 128, 64, 2, 2, "mma.sync: on Hopper better than wgmma for transposed operands"),
         (64, 64, 32, 4, 4, "four times the tiles of 128x128: fills the GPU for small results"),
         (32, 64, 64, 4, 3, "short results"),
         (64, 32, 64, 4, 3, "narrow results"),
         (16, 128, 32, 4, 4, "a few rows: bound by reading B"),
         (128, 16, 32, 4, 4, "a few columns: bound by reading A"),
+        (16, 32, 64, 4, 4, "a few rows, more tiles"),
+        (32, 16, 64, 4, 4, "a few columns, more tiles"),
+    ),
+    # TF32 on Hopper where A does not lie K-major: wgmma could read it only from registers, which Triton 3.6
+    # overwrites too early (docs/hazards.md). Two warps, or fewer than 64 rows, make Triton use mma.sync.
+    "tf32 by mma.sync": (
+        (64, 128, 64, 2, 2, "best on an H200 at 2048x4096x8192 with both operands transposed"),
+        (128, 64, 64, 2, 2, "the same, tall"),
+        (64, 128, 32, 2, 3, "half the shared memory: more blocks per multiprocessor"),
+        (128, 64, 32, 2, 3, "the same, tall"),
+        (64, 64, 64, 2, 2, "half the accumulators: no spills"),
+        (64, 64, 32, 2, 4, "twice the tiles of 64x128: fills the GPU for small results"),
+        (32, 64, 64, 4, 3, "short results"),
+        (64, 32, 64, 2, 3, "narrow results"),
+        (16, 128, 32, 4, 4, "a few rows: bound by reading B"),
+        (128, 16, 32, 2, 4, "a few columns: bound by reading A"),
         (16, 32, 64, 4, 4, "a few rows, more tiles"),
         (32, 16, 64, 4, 4, "a few columns, more tiles"),
     ),
@@ -127,7 +135,10 @@ def pointer_candidates(
     problem: Problem, gpu: GpuSpec, precision: str | None
 ) -> tuple[Candidate, ...]:
     """The pointer kernel's candidates, best first."""
-    return _ranked(problem, gpu, precision, _POINTER[_unit(problem, precision)], persistent=False)
+    unit = _unit(problem, precision)
+    if unit == "tf32" and needs_registers(problem, gpu):
+        unit = "tf32 by mma.sync"
+    return _ranked(problem, gpu, precision, _POINTER[unit], persistent=False)
 
 
 def descriptor_candidates(
@@ -161,6 +172,11 @@ def _ranked(
 def _config(m: int, n: int, k: int, warps: int, stages: int) -> Config:
     meta = (("BLOCK_M", m), ("BLOCK_N", n), ("BLOCK_K", k))
     return Config(meta, warps, stages)
+
+
+def needs_registers(problem: Problem, gpu: GpuSpec) -> bool:
+    """Whether a TF32 product's first operand would reach Hopper's wgmma in registers: stored `t`, it isn't K-major."""
+    return gpu.compute_capability[0] == 9 and problem.layout[0] == "t"
 
 
 def _unit(problem: Problem, precision: str | None) -> str:

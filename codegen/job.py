@@ -53,8 +53,13 @@ class Job:
     after: bytes
     notes: tuple[str, ...]
 
+    def bare(self, code: bytes) -> bytes:
+        """The code without the empty lines that stand for what is before it in a prompt."""
+        return code[len(_empty_lines(self.before)) :]
+
     def whole(self, code: bytes) -> bytes:
-        return self.before + code + self.after
+        """The file or the prompt with the code in its place."""
+        return self.before + self.bare(code) + self.after
 
 
 @contextlib.contextmanager
@@ -65,10 +70,11 @@ def open_job(options: Options) -> Iterator[Job]:
     """
     data = read_input(options.path)
     prompt = _prompt_of(options.path, data)
-    code = prompt.code.encode() if prompt else data
+    before, bare, after = _parts(data, prompt)
+    code = _empty_lines(before) + bare
     with tempfile.TemporaryDirectory(prefix="codegen-") as folder:
         question = Question(
-            file=_user_file(options.path, prompt, data, code, Path(folder)),
+            file=_user_file(options.path, prompt, code, Path(folder)),
             code=code,
             gpu=_gpu(options, prompt),
             inputs=parse_inputs(options.inputs) if options.inputs is not None else None,
@@ -81,8 +87,20 @@ def open_job(options: Options) -> Iterator[Job]:
             launch=_command(options.launch),
             at_definition=options.at_definition,
         )
-        start = len(data.decode()[: prompt.code_span[0]].encode()) if prompt else 0
-        yield Job(question, data[:start], data[start + len(code) :], _notes(options, prompt))
+        yield Job(question, before, after, _notes(options, prompt))
+
+
+def _parts(data: bytes, prompt: Prompt | None) -> tuple[bytes, bytes, bytes]:
+    """What stands before the code, the code, and what stands after it."""
+    if prompt is None:
+        return b"", data, b""
+    text, (start, end) = data.decode(), prompt.code_span
+    return text[:start].encode(), text[start:end].encode(), text[end:].encode()
+
+
+def _empty_lines(before: bytes) -> bytes:
+    """As many lines, so that every line of the code has the number that a person sees."""
+    return b"".join(re.findall(rb"\r?\n", before))
 
 
 def read_input(path: str) -> bytes:
@@ -117,9 +135,7 @@ def _prompt_of(path: str, data: bytes) -> Prompt | None:
         raise BadInput(f"{path}: {error}") from None
 
 
-def _user_file(
-    path: str, prompt: Prompt | None, data: bytes, code: bytes, folder: Path
-) -> UserFile:
+def _user_file(path: str, prompt: Prompt | None, code: bytes, folder: Path) -> UserFile:
     if path != STDIN and prompt is None:
         return UserFile(path, Path(path).resolve())
     stem = "stdin" if path == STDIN else Path(path).stem[:40]
@@ -127,7 +143,7 @@ def _user_file(
     copy = folder / f"{''.join(c if c.isalnum() and c.isascii() else '_' for c in stem)}_code.py"
     copy.write_bytes(code)
     name = "standard input" if path == STDIN else path
-    return UserFile(name, copy.resolve(), prompt.code_line(data.decode()) if prompt else 1)
+    return UserFile(name, copy.resolve())
 
 
 def _gpu(options: Options, prompt: Prompt | None) -> GpuSpec:
@@ -231,6 +247,8 @@ def _notes(options: Options, prompt: Prompt | None) -> tuple[str, ...]:
     notes: list[str] = []
     if prompt.metrics is not None and options.ncu is None and _other_gpu(options, prompt):
         notes.append("the prompt's profile is of another GPU: not used")
+    if not prompt.stage.blocks_fixed:
+        notes.append("the stage lets block sizes change: only num_warps and num_stages are changed")
     if options.gpu is None:
         notes += [
             f"{o.field} is {o.stated} as the prompt states (known: {o.known})"

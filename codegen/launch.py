@@ -12,6 +12,7 @@ import hashlib
 import inspect
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -37,7 +38,7 @@ from codegen.load import (
     spec_of,
 )
 from codegen.outcome import BadInput
-from codegen.pretend import PretendCuda, pretend_gpu
+from codegen.pretend import PretendCuda, convert_fake_parameters, pretend_gpu
 
 MODEL = "ModelNew"
 _BASE_ADDRESS = 1 << 20  # of every fake tensor: aligned as PyTorch's allocator aligns
@@ -59,6 +60,7 @@ class Recorder:
     def __init__(self, progress: Callable[[Any], None]) -> None:
         self._progress = progress
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
+        convert_fake_parameters()
         self._made: list[Autotuner] = []
         self._sites: list[Recorded] = []
         # Triton asks a tensor for its address to specialise on its alignment; fake ones have none.
@@ -108,6 +110,7 @@ class Recorder:
                 run_command(command)
             except SystemExit as stop:
                 ended = None if stop.code in (None, 0) else f"exit status {stop.code}"
+                sys.stdout.flush()  # its last lines say more
             except Exception as error:  # foreign code: whatever it raises is the answer
                 ended = explain(error, path)
         return {"ended": ended, "sites": self._recorded()}
@@ -159,9 +162,11 @@ class Recorder:
             site = self._sites[job["site"]]
             config = with_knobs(site.tuner.configs[job["config"]], job["warps"], job["stages"])
             results = [_replay(site.tuner, config, args, kwargs) for args, kwargs in site.calls]
-            # What binds is the hungriest of the launches; they share one row.
+            # What binds is the hungriest of the launches; they share one row. One unsafe launch is enough.
             most = max(results, key=lambda result: (result["shared_bytes"], result["registers"]))
-            return {**most, "binary": _together([result["binary"] for result in results])}
+            reasons = [result["unsafe"] for result in results if result["unsafe"]]
+            binary = _together([result["binary"] for result in results])
+            return {**most, "binary": binary, "unsafe": reasons[0] if reasons else None}
 
         with self._present(), self._fake:
             for index, result in build.in_forks(jobs, run, path=path, seconds=limit):

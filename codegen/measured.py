@@ -15,10 +15,9 @@ from codegen.inputs import InputSpec
 from codegen.judge import MARGIN, fault_of
 from codegen.measure import Bench
 from codegen.outcome import BadInput, Refused
-from codegen.pipeline import refuse_unwritable, report_of, unread
+from codegen.pipeline import refuse_unwritable, report_of, rewritten, unread
 from codegen.question import Question
 from codegen.report import Report, Row, SiteReport
-from codegen.rewrite import replace_configs
 from codegen.stand_in import stand_in
 from codegen.steps import Launched, match, profiled, record, sites_of
 from codegen.sweep import Tried, sweep
@@ -26,7 +25,7 @@ from codegen.toolchain import Compiler, Launches, Progress
 from codegen.verify import whole_tiles
 
 BASELINES = (Subject("eager", baseline="eager"),)
-_PROVEN = ("compile", "launch", "verify")  # stages that drop an original for good
+_PROVEN = ("compile", "code", "launch", "verify")  # stages that drop an original for good
 
 Chosen = Mapping[int, Sequence[Tried]]  # by the kernel's place: its new list, in order
 
@@ -59,7 +58,7 @@ def retune_measured(
         chosen = choose(original, tried)
         acceptance = None
         while worth_a_try(original, tried):
-            code = rewritten(original, chosen)
+            code = new_code(original, chosen)
             acceptance = accepted(original, tried, code, compiler, terms, bench, progress, margin)
             wrong = found_wrong(chosen, acceptance)
             if not wrong:
@@ -67,7 +66,7 @@ def retune_measured(
             tried = without(tried, wrong)
             chosen = choose(original, tried)
     gains = acceptance is not None and is_gain(original, tried, acceptance)
-    code = rewritten(original, chosen) if gains else question.code
+    code = new_code(original, chosen) if gains else question.code
     reports = site_reports(original, tried, chosen, gains)
     verdict = _verdict(tried, acceptance, gains, bench.machine().gpu)
     notes = (*_notes(terms, acceptance), *unread(question, code))
@@ -156,15 +155,14 @@ def _fastest(tried: Sequence[Tried]) -> list[Tried]:
     return [tried[i] for i in winners(times)]
 
 
-def rewritten(original: _Original, chosen: Chosen) -> bytes:
-    question = original.question
+def new_code(original: _Original, chosen: Chosen) -> bytes:
     changes = {
         each.index: configs
         for place, each in enumerate(original.launched)
         if place in chosen
         and (configs := tuple(one.entrant.config for one in chosen[place])) != each.configs
     }
-    return replace_configs(question.code, changes, question.at_definition)
+    return rewritten(original.question, changes)
 
 
 def accepted(

@@ -21,7 +21,7 @@ class Row:
     origin: str  # original, neighbour
     status: str  # kept, added, dropped
     reason: str
-    dropped_at: str | None = None  # the stage that refused it: compile, launch, verify, limit
+    dropped_at: str | None = None  # the stage that refused it: compile, code, launch, verify, limit
     resources: Resources | None = None
     occupancy: Occupancy | None = None
     grid: int | None = None  # blocks
@@ -67,6 +67,11 @@ class Report:
     accepted: bool
     verdict: str
     notes: tuple[str, ...] = ()
+
+
+def no_longer_read(name: str) -> str:
+    """What to say of a name that a rewrite leaves behind."""
+    return f"{name} is no longer read: remove it if nothing else needs it"
 
 
 def to_json(report: Report) -> dict[str, Any]:

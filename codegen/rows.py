@@ -21,7 +21,7 @@ Meta = tuple[tuple[str, Value], ...]
 def originals(
     gpu: GpuSpec, configs: Sequence[Config], built: Sequence[Built | Rejected]
 ) -> list[Row]:
-    """The configs as they stand in the file, with what they need; those that can't launch are dropped."""
+    """The configs as they stand in the file, with what they need; those unsafe or too large to launch are dropped."""
     rows: list[Row] = []
     first_with: dict[str, int] = {}
     for index, (config, result) in enumerate(zip(configs, built, strict=True)):
@@ -37,14 +37,17 @@ def originals(
 def built_row(
     gpu: GpuSpec, config: Config, result: Built | Rejected, origin: str, reason: str
 ) -> Row:
-    """A config with what it needs on the GPU: kept, or dropped because it does not compile or cannot launch."""
+    """A config with what it needs on the GPU: kept, or dropped as it does not compile, is unsafe or cannot launch."""
     if isinstance(result, Rejected):
         return Row(config, origin, "dropped", f"does not compile: {result.reason}", "compile")
     fits = occupancy_of(gpu, result)
     if fits.reason:
-        why = f"cannot launch: {fits.reason}"
-        return Row(config, origin, "dropped", why, "launch", result.resources, fits, result.grid)
-    return Row(config, origin, "kept", reason, None, result.resources, fits, result.grid)
+        status, why, stage = "dropped", f"cannot launch: {fits.reason}", "launch"
+    elif result.unsafe:
+        status, why, stage = "dropped", f"unsafe: {result.unsafe}", "code"
+    else:
+        status, why, stage = "kept", reason, None
+    return Row(config, origin, status, why, stage, result.resources, fits, result.grid)
 
 
 def occupancy_of(gpu: GpuSpec, built: Built) -> Occupancy:
@@ -66,7 +69,7 @@ def _judged(row: Row, result: Checked) -> Row:
         return replace(row, accuracy=result)
     reason = f"{row.reason}; and {result.reason}" if row.status == "dropped" else result.reason
     return replace(
-        row, status="dropped", reason=reason, dropped_at="verify", accuracy=result.accuracy
+        row, status="dropped", reason=reason, dropped_at=result.stage, accuracy=result.accuracy
     )
 
 
@@ -98,20 +101,22 @@ def added(
 ) -> list[Row]:
     """The neighbours to add: right blocks with other knobs that compile and launch, best score first.
 
-    `compile_all` takes (index of the original, config) pairs. An original that only does not fit is right
-    with other knobs too: fewer stages may fit.
+    `compile_all` takes (index of the original, config) pairs. An original that only does not fit, or whose
+    machine code is unsafe, is right with other knobs too: fewer stages may fit, other warps may be safe.
     """
     right = [
         (i, fitted(row))
         for i, row in enumerate(rows)
-        if row.resources and row.dropped_at in (None, "launch")
+        if row.resources and row.dropped_at in (None, "launch", "code")
     ]
     candidates = neighbours(right, stage, (row.config for row in rows))
     results = compile_all([(neighbour.origin, neighbour.config) for neighbour in candidates])
     launchable = [
         (neighbour, Fitted(neighbour.config, result.resources, fits, result.grid))
         for neighbour, result in zip(candidates, results, strict=True)
-        if isinstance(result, Built) and (fits := occupancy_of(gpu, result)).reason is None
+        if isinstance(result, Built)
+        and not result.unsafe
+        and (fits := occupancy_of(gpu, result)).reason is None
     ]
     kept = [fitted(row) for row in rows if row.status == "kept"]
     return [

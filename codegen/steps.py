@@ -16,7 +16,7 @@ from codegen.report import ProfileReport, Row, SiteReport
 from codegen.rows import Meta, added, judged, originals, trimmed
 from codegen.sites import Site, find_sites
 from codegen.source import parse
-from codegen.toolchain import Built, Compiler, Job, Launches, LiveSite, Progress
+from codegen.toolchain import Built, Compilation, Compiler, Launches, LiveSite, Progress
 from codegen.verify import Against, Checked, Trial, verify
 
 
@@ -125,7 +125,7 @@ def build_originals(
 ) -> dict[int, list[Row]]:
     """Each site's configs as rows, with what they need on the GPU."""
     jobs = [
-        Job(each.live.index, index, config.warps or 0, config.stages or 0)
+        Compilation(each.live.index, index, config.warps or 0, config.stages or 0)
         for each in launched
         for index, config in enumerate(each.live.configs)
     ]
@@ -232,7 +232,7 @@ def proposed(
 
     def compile_all(wanted: Sequence[tuple[int, Config]]) -> list[Built | Rejected]:
         jobs = [
-            Job(each.live.index, origin, config.warps or 0, config.stages or 0)
+            Compilation(each.live.index, origin, config.warps or 0, config.stages or 0)
             for origin, config in wanted
         ]
         return compiler.compile(
@@ -253,4 +253,8 @@ def proposed(
             f"{question.file.at(report.line)}: no config of {report.kernel} can be kept on the "
             f"{question.gpu.name}, nor a neighbour within the stage's rules: {reasons}"
         )
+    left = sum(row.status != "dropped" for row in rows)
+    if left < min(limit, question.stage.min_configs) and report.note is None:
+        note = f"the stage asks for {question.stage.min_configs} configs or more: no more are right and fit"
+        report = replace(report, note=note)
     return replace(report, rows=tuple(rows))

@@ -37,7 +37,7 @@ from codegen.question import Question
 from codegen.report import Row
 from codegen.rows import built_row, change
 from codegen.steps import Launched
-from codegen.toolchain import Compiler, Job, Progress
+from codegen.toolchain import Compilation, Compiler, Progress
 from codegen.verify import Against
 
 
@@ -119,7 +119,7 @@ def sweep(
     path, cases = question.file.path, given_cases(given)
     against = Against(question.problem, question.reference)
     jobs = [
-        Job(
+        Compilation(
             launched[each.entry.site].live.index,
             each.entry.choice.config,
             each.entry.choice.num_warps,

@@ -30,20 +30,10 @@ class UserFile:
 
     name: str
     path: Path
-    first_line: int = 1  # of the code in what it was read from
 
     def at(self, line: int) -> str:
-        """Where a line of the code is, for a person: `prompt.md:61`."""
-        return f"{self.name}:{line + self.first_line - 1}"
-
-    @property
-    def counted(self) -> str:
-        """What a message has to add that names lines of the code as its child process counts them."""
-        return (
-            f" (counting from line {self.first_line}, where its code starts)"
-            if self.first_line > 1
-            else ""
-        )
+        """Where a line is, for a person: `prompt.md:61`."""
+        return f"{self.name}:{line}"
 
 
 @dataclass(frozen=True)
@@ -67,7 +57,7 @@ class Launches:
 
 
 @dataclass(frozen=True)
-class Job:
+class Compilation:
     """One config to compile: an entry of a live list, with the given knobs."""
 
     site: int
@@ -82,6 +72,7 @@ class Built:
 
     resources: Resources
     grid: int
+    unsafe: str | None = None  # why its machine code may compute anything
 
 
 class Compiler:
@@ -130,10 +121,14 @@ class Compiler:
     def run(self, command: Sequence[str]) -> Launches:
         """Records the launches of a run of the user's own: `script.py ...` or a module, `pytest ...`."""
         answer = self._ask(f"running {command[0]}", RUN_SECONDS, op="run", command=list(command))
-        return Launches(_live_sites(answer["sites"]), ended=answer["ended"])
+        ended = answer["ended"]
+        if ended is not None and ended.startswith("exit status"):
+            said = self._child.last_lines(3)
+            ended = f"{ended}: {said}" if said else ended
+        return Launches(_live_sites(answer["sites"]), ended=ended)
 
     def compile(
-        self, jobs: Sequence[Job], on_done: Callable[[int], None] | None = None
+        self, jobs: Sequence[Compilation], on_done: Callable[[int], None] | None = None
     ) -> list[Built | Rejected]:
         """Compiles every job, in parallel; a job that fails is a Rejected, in its place."""
         results: dict[int, Built | Rejected] = {}
@@ -147,7 +142,7 @@ class Compiler:
         return [results[index] for index in range(len(jobs))]
 
     def stream(
-        self, jobs: Sequence[Job], on_done: Callable[[int], None] | None = None
+        self, jobs: Sequence[Compilation], on_done: Callable[[int], None] | None = None
     ) -> Generator[Built | Rejected, None, None]:
         """What `compile` gives, in the jobs' order, each as soon as it and those before it are known.
 
@@ -180,7 +175,9 @@ class Compiler:
         finally:
             beside.join()
 
-    def _compile(self, jobs: Sequence[Job], take: Callable[[int, Built | Rejected], None]) -> None:
+    def _compile(
+        self, jobs: Sequence[Compilation], take: Callable[[int, Built | Rejected], None]
+    ) -> None:
         wire = [
             {
                 "site": job.site,
@@ -214,9 +211,7 @@ class Compiler:
                 on_progress=on_progress,
             )
         except ChildFailed as failure:
-            raise BadInput(
-                f"{self._source.name}: {doing} failed: {failure}{self._source.counted}"
-            ) from None
+            raise BadInput(f"{self._source.name}: {doing} failed: {failure}") from None
 
     def __enter__(self) -> Compiler:
         return self
@@ -250,5 +245,7 @@ def _built(answer: dict[str, Any]) -> Built | Rejected:
     if "rejected" in answer:
         return Rejected("compile", answer["rejected"])
     return Built(
-        Resources(**{name: answer[name] for name in Resources.__annotations__}), answer["grid"]
+        Resources(**{name: answer[name] for name in Resources.__annotations__}),
+        answer["grid"],
+        answer["unsafe"],
     )

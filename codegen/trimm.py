@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from codegen.gemm_configs import needs_registers
 from codegen.gpu import GpuSpec
 from codegen.outcome import BadInput
 from codegen.precision import resolved_precision
@@ -33,8 +34,10 @@ class View:
 
     problem: Problem
     precision: str | None
-    swapped: bool  # the dot computes the transposed tile
-    rounded: tuple[str, ...]  # the operands rounded to TF32 in the kernel
+    rounded: tuple[str, ...]  # the operands rounded to TF32 on their way through registers
+    packed: bool = (
+        False  # the triangles are copied K-major, rounded, before the descriptor kernel runs
+    )
 
     @property
     def lower(self) -> bool:
@@ -101,6 +104,18 @@ class View:
         return ("N", "batches") if self.batched else ("N",)
 
     @property
+    def pointer_key(self) -> tuple[str, ...]:
+        """For the pointer kernel also the strides that are 1 if operands are contiguous.
+
+        An operand that lies the other way round in memory is loaded otherwise, so another config may be best.
+        """
+        inner = [
+            names["tn".index(way)]
+            for names, way in zip((("am", "ak"), ("bk", "bn")), self.problem.layout, strict=True)
+        ]
+        return (*self.key, *(f"stride_{name}" for name in inner))
+
+    @property
     def dot_options(self) -> str:
         return f', input_precision="{self.precision}"' if self.precision is not None else ""
 
@@ -109,32 +124,22 @@ def form(problem: Problem, gpu: GpuSpec) -> Form:
     """How to compute a triangular product on a GPU: through descriptors from Hopper on, else through pointers.
 
     Pointers it is everywhere for what descriptors do not help: multiply-adds without tensor cores, operands
-    stored transposed, batches, and rows that are not whole 16 bytes. Also TF32 on Hopper, for now.
+    stored transposed, batches, and rows that are not whole 16 bytes. For TF32 on Hopper both triangles are
+    packed first: wgmma, which is Hopper's alone, reads TF32 operands from shared memory K-major only, and B is
+    not (PTX ISA, wgmma.mma_async: transposing is for .f16 and .bf16); and A, masked on its diagonal, would
+    reach it in registers, which Triton 3.6 overwrites too early (docs/hazards.md).
     """
     _refuse(problem, gpu)
     precision = resolved_precision(problem, gpu)
-    major = gpu.compute_capability[0]
     tf32 = precision == "tf32"
-    view = View(
-        problem,
-        precision,
-        # wgmma, which is Hopper's alone, reads TF32 operands from shared memory K-major only, and B is not
-        # (PTX ISA, wgmma.mma_async: transposing is for .f16 and .bf16).
-        swapped=tf32 and major == 9,
-        # Free for operands that go through registers anyway: both of mma.sync, B of wgmma and tcgen05.
-        rounded=() if not tf32 else ("b",) if major in (9, 10) else ("a", "b"),
-    )
+    packed = tf32 and gpu.compute_capability[0] == 9
+    view = View(problem, precision, _through_registers(problem, gpu) if tf32 else (), packed)
     pointer = {view.pointer_kernel: pointer_candidates(problem, gpu, precision)}
-    # With the swapped operand read through a descriptor, results on an H200 were wrong by 0.03 to 0.4 (N 2048
-    # to 8192, Triton 3.6, 2026-11-21), and right through pointers: not used until that is understood.
-    if (
-        gpu.compute_capability < FIRST_WITH_TMA
-        or view.swapped
-        or not _describable(problem, precision)
-    ):
-        return Form("trimm/pointer.py.jinja", pointer, view)
+    if gpu.compute_capability < FIRST_WITH_TMA or not _describable(problem, precision, packed):
+        return Form("trimm/pointer.py.jinja", pointer, replace(view, packed=False))
     descriptor = {view.descriptor_kernel: descriptor_candidates(problem, gpu, precision)}
-    return Form("trimm/descriptor.py.jinja", {**descriptor, **pointer}, view)
+    template = "packed" if packed else "descriptor"
+    return Form(f"trimm/{template}.py.jinja", {**descriptor, **pointer}, view)
 
 
 FAMILY = Family("trimm", "tril(A) @ tril(B) and triu(A) @ triu(B), the other half zeros", form)
@@ -154,8 +159,21 @@ def _refuse(problem: Problem, gpu: GpuSpec) -> None:
         raise BadInput(f"trimm has no epilogue, and {problem.epilogue[0]} was asked for")
 
 
-def _describable(problem: Problem, precision: str | None) -> bool:
+def _describable(problem: Problem, precision: str | None, packed: bool) -> bool:
+    """Whether operands and result, contiguous, suit descriptors; packed operands always do."""
     whole_rows = all(
         problem.n * ITEM_BYTES[dtype] % 16 == 0 for dtype in (problem.dtype, problem.out_dtype)
     )
-    return precision != "ieee" and problem.layout == "nn" and not problem.batch and whole_rows
+    as_stored = problem.layout == "nn" or packed
+    return precision != "ieee" and as_stored and not problem.batch and whole_rows
+
+
+def _through_registers(problem: Problem, gpu: GpuSpec) -> tuple[str, ...]:
+    """The operands that reach the tensor cores through registers, where rounding to TF32 is free.
+
+    Both of mma.sync, which computes Hopper's TF32 products too where A does not lie K-major; of wgmma and
+    tcgen05 only B, unless it is stored transposed.
+    """
+    if gpu.compute_capability[0] not in (9, 10) or needs_registers(problem, gpu):
+        return ("a", "b")
+    return ("b",) if problem.layout[1] == "n" else ()

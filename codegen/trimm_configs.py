@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 
 from codegen.config import Config
-from codegen.gemm_configs import peak_tflops
+from codegen.gemm_configs import needs_registers, peak_tflops
 from codegen.gpu import GpuSpec
 from codegen.problem import ITEM_BYTES, Problem
 from codegen.rank import L2_BYTES_PER_SECOND_PER_SM, sizes
@@ -36,6 +36,16 @@ _POINTER: dict[str, tuple[_Row, ...]] = {
         (64, 64, 32, 4, 3, "small matrices, where the longest tile decides"),
         (64, 32, 32, 4, 4, "smaller still"),
         (32, 64, 32, 4, 4, "smaller still, wide"),
+        (32, 32, 32, 4, 4, "fills the GPU at N = 512"),
+    ),
+    # On Hopper where A does not lie K-major: see the table of the same name for gemm.
+    "tf32 by mma.sync": (
+        (64, 128, 32, 2, 3, "64 accumulators a thread and their operands; wide"),
+        (128, 64, 32, 2, 3, "the same, tall"),
+        (64, 128, 64, 2, 2, "long steps of k; wide"),
+        (64, 64, 64, 2, 2, "half the work a tile, so that the queue ends evenly; long steps"),
+        (64, 64, 32, 2, 3, "half the work a tile, so that the queue ends evenly"),
+        (32, 64, 32, 4, 4, "small matrices, where the longest tile decides"),
         (32, 32, 32, 4, 4, "fills the GPU at N = 512"),
     ),
     # Three products for one, on operands split in registers: smaller tiles leave room for the parts.
@@ -103,7 +113,10 @@ def pointer_candidates(
     problem: Problem, gpu: GpuSpec, precision: str | None
 ) -> tuple[Candidate, ...]:
     """The pointer kernel's candidates, best first."""
-    return _ranked(problem, gpu, precision, _POINTER[_unit(problem, precision)])
+    unit = _unit(problem, precision)
+    if unit == "tf32" and needs_registers(problem, gpu):
+        unit = "tf32 by mma.sync"
+    return _ranked(problem, gpu, precision, _POINTER[unit])
 
 
 def descriptor_candidates(

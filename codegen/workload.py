@@ -35,9 +35,11 @@ def _problem(case: Case, against: Against, source: bytes, tracer: Tracer) -> Pro
             with tempfile.TemporaryDirectory(prefix="codegen-") as folder:
                 path = Path(folder) / "reference.py"
                 path.write_text(as_problem(against.reference, names, case.inputs), "utf-8")
-                return tracer.read_problem(path)
+                problem, _ = tracer.read_problem(path)
+                return problem
         if against.problem and not case.sizes:  # at sizes of its own
-            return tracer.read_problem(against.problem)
+            problem, _ = tracer.read_problem(against.problem)
+            return problem
     except BadInput:
         return None
     return None

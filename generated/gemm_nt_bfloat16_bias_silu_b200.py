@@ -48,7 +48,7 @@ def gemm_tma_kernel(
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
-    GROUP_M: tl.constexpr = 8,
+    GROUP_M: tl.constexpr,
 ):
     """Tiles of C; the tensor memory accelerator moves A, B and C.
 
@@ -108,7 +108,7 @@ def gemm_tma_kernel(
         triton.Config({"BLOCK_M": 64, "BLOCK_N": 256, "BLOCK_K": 32}, num_warps=4, num_stages=4),
         triton.Config({"BLOCK_M": 128, "BLOCK_N": 64, "BLOCK_K": 32}, num_warps=4, num_stages=4),
     ],
-    key=["M", "N", "K"],
+    key=["M", "N", "K", "stride_ak", "stride_bk"],
 )
 @triton.jit
 def gemm_kernel(
@@ -127,7 +127,7 @@ def gemm_kernel(
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
-    GROUP_M: tl.constexpr = 8,
+    GROUP_M: tl.constexpr,
 ):
     """One tile of C per program, A and B read through pointers: any strides, any alignment.
 
@@ -197,11 +197,11 @@ def fits_descriptor(x: torch.Tensor) -> bool:
     It wants base and strides to be multiples of 16 bytes, the last dimension without gaps, and
     coordinates of 32 bits.
     """
+    if torch.compiler.is_compiling():
+        return False  # there is no address to look at, and no allocator to set
     size = x.element_size()
-    # While torch.compile traces, there is no address; storage is aligned then.
-    start = x.storage_offset() * size if torch.compiler.is_compiling() else x.data_ptr()
     return (
-        start % 16 == 0
+        x.data_ptr() % 16 == 0
         and x.stride(-1) == 1
         and all(stride > 0 and stride * size % 16 == 0 for stride in x.stride()[:-1])
         and max(x.shape) < 2**31
@@ -246,6 +246,7 @@ def gemm(A: torch.Tensor, B: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
                 B.stride(0),
                 bias.stride(0),
                 NUM_SMS=NUM_SMS,
+                GROUP_M=8,
             )
         else:
             gemm_kernel[lambda meta: (tiles(meta),)](
@@ -261,6 +262,7 @@ def gemm(A: torch.Tensor, B: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
                 B.stride(1),
                 B.stride(0),
                 bias.stride(0),
+                GROUP_M=8,
             )
     return C
 

@@ -29,7 +29,7 @@ def tile_at(pid, tiles_m, tiles_n, GROUP_M: tl.constexpr):
         triton.Config({"BLOCK_M": 64, "BLOCK_N": 256, "BLOCK_K": 64}, num_warps=4, num_stages=4),
         triton.Config({"BLOCK_M": 128, "BLOCK_N": 64, "BLOCK_K": 64}, num_warps=4, num_stages=4),
     ],
-    key=["M", "N", "K"],
+    key=["M", "N", "K", "stride_ak", "stride_bk"],
 )
 @triton.jit
 def gemm_kernel(
@@ -46,7 +46,7 @@ def gemm_kernel(
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
-    GROUP_M: tl.constexpr = 8,
+    GROUP_M: tl.constexpr,
 ):
     """One tile of C per program, A and B read through pointers: any strides, any alignment.
 
@@ -129,6 +129,7 @@ def gemm(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
             A.stride(1),
             B.stride(1),
             B.stride(0),
+            GROUP_M=8,
         )
     return C
 

@@ -40,7 +40,7 @@ def round_to_tf32(x):
         triton.Config({"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 64}, num_warps=2, num_stages=2),
         triton.Config({"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 32}, num_warps=4, num_stages=3),
     ],
-    key=["M", "N", "K"],
+    key=["M", "N", "K", "stride_am", "stride_bk"],
 )
 @triton.jit
 def gemm_kernel(
@@ -57,7 +57,7 @@ def gemm_kernel(
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
-    GROUP_M: tl.constexpr = 8,
+    GROUP_M: tl.constexpr,
 ):
     """One tile of C per program, A and B read through pointers: any strides, any alignment.
 
@@ -140,6 +140,7 @@ def gemm(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
             A.stride(0),
             B.stride(1),
             B.stride(0),
+            GROUP_M=8,
         )
     return C
 

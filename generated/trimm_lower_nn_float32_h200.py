@@ -121,7 +121,7 @@ def tril_matmul_descriptor_kernel(
         triton.Config({"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 32}, num_warps=4, num_stages=2),
         triton.Config({"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 16}, num_warps=4, num_stages=4),
     ],
-    key=["N"],
+    key=["N", "stride_ak", "stride_bn"],
 )
 @triton.jit
 def tril_matmul_kernel(
@@ -199,11 +199,10 @@ def fits_descriptor(x: torch.Tensor) -> bool:
 
     It wants base and rows to be at multiples of 16 bytes, and the elements of a row side by side.
     """
-    size = x.element_size()
-    # While torch.compile traces, there is no address; storage is aligned then.
-    start = x.storage_offset() * size if torch.compiler.is_compiling() else x.data_ptr()
-    row = x.stride(0) * size
-    return start % 16 == 0 and x.stride(1) == 1 and row > 0 and row % 16 == 0
+    if torch.compiler.is_compiling():
+        return False  # there is no address to look at, and no allocator to set
+    row = x.stride(0) * x.element_size()
+    return x.data_ptr() % 16 == 0 and x.stride(1) == 1 and row > 0 and row % 16 == 0
 
 
 def tiles(N: int, meta: dict) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from trimm_asking import Ask, asking
 
-from codegen import trimm
+from codegen import gemm, trimm
 from codegen.gemm_configs import peak_tflops
 from codegen.gpu import find_gpu
 from codegen.order import check
@@ -17,6 +17,8 @@ from codegen.outcome import BadInput
 from codegen.problem import Problem
 from codegen.render import choose, render
 from codegen.trimm_configs import seconds, shared_bound
+
+POINTER_KERNELS = ("tril_matmul_kernel", "gemm_kernel")
 
 
 def problem(triangle: str | None = "lower", n: int = 4096, **fields: Any) -> Problem:
@@ -35,7 +37,13 @@ def ask() -> Iterator[Ask]:
         ("rtx-4090", {}, "pointer"),
         ("a100-sxm-80gb", {"dtype": "bfloat16"}, "pointer"),
         ("h200", {}, "descriptor"),
-        ("h200", {"precision": "tf32"}, "pointer"),
+        ("h200", {"precision": "tf32"}, "packed"),
+        pytest.param(
+            "h200", {"precision": "tf32", "layout": "tt"}, "packed", id="whatever the layout"
+        ),
+        pytest.param(
+            "h200", {"precision": "tf32", "n": 4097}, "pointer", id="odd rows of the result"
+        ),
         ("b200", {"dtype": "float16"}, "descriptor"),
         pytest.param("h200", {"precision": "ieee"}, "pointer", id="no tensor cores"),
         pytest.param("h200", {"layout": "tn"}, "pointer", id="A stored transposed"),
@@ -62,22 +70,36 @@ def test_what_the_family_cannot_compute_is_refused(fields: dict[str, Any], reaso
 
 
 @pytest.mark.parametrize(
-    ("gpu", "precision", "swapped", "rounded"),
+    ("gpu", "precision", "layout", "rounded"),
     [
-        ("rtx-4090", "tf32", False, ("a", "b")),
-        ("h200", "tf32", True, ("b",)),
-        ("b200", "tf32", False, ("b",)),
-        ("rtx-5090", "tf32", False, ("a", "b")),
-        ("h200", "tf32x3", False, ()),
-        ("rtx-4090", "ieee", False, ()),
+        ("rtx-4090", "tf32", "nn", ("a", "b")),
+        ("h200", "tf32", "nn", ("b",)),
+        ("h200", "tf32", "nt", ()),
+        ("h200", "tf32", "tn", ("a", "b")),
+        ("b200", "tf32", "nn", ("b",)),
+        ("rtx-5090", "tf32", "nn", ("a", "b")),
+        ("h200", "tf32x3", "nn", ()),
+        ("rtx-4090", "ieee", "nn", ()),
     ],
 )
 def test_tf32_operands_are_rounded_where_they_pass_through_registers(
-    gpu: str, precision: str, swapped: bool, rounded: tuple[str, ...]
+    gpu: str, precision: str, layout: str, rounded: tuple[str, ...]
 ) -> None:
-    view = trimm.form(problem(precision=precision), find_gpu(gpu)).view
+    view = trimm.form(problem(precision=precision, layout=layout), find_gpu(gpu)).view
     assert isinstance(view, trimm.View)
-    assert (view.swapped, view.rounded) == (swapped, rounded)
+    assert view.rounded == rounded
+
+
+@pytest.mark.parametrize("layout", ["tn", "tt"])
+def test_tf32_on_hopper_is_by_mma_sync_where_wgmma_would_read_registers(layout: str) -> None:
+    """wgmma takes four warps and 64 rows; without them Triton uses mma.sync."""
+    for family in (trimm, gemm):
+        fields = {"triangle": "lower"} if family is trimm else {"triangle": None}
+        spec = Problem(family.FAMILY.name, 512, 512, 512, layout=layout, precision="tf32", **fields)
+        kernels = family.form(spec, find_gpu("h200")).kernels
+        pointer = next(found for name, found in kernels.items() if name in POINTER_KERNELS)
+        for config in (candidate.config for candidate in pointer):
+            assert config.warps == 2 or dict(config.meta)["BLOCK_M"] < 64, config
 
 
 @pytest.mark.parametrize("triangle", ["lower", "upper"])

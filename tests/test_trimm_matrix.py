@@ -20,7 +20,7 @@ from codegen.outcome import Rejected
 from codegen.precision import resolved_precision
 from codegen.problem import Problem
 from codegen.render import render
-from codegen.toolchain import Compiler, Job, UserFile
+from codegen.toolchain import Compilation, Compiler, UserFile
 from codegen.trimm_configs import shared_bound
 
 # Triangle, dtype, precision, GPU, kernel, how the operands lie in memory, rest of N past two tiles, and more
@@ -28,7 +28,7 @@ from codegen.trimm_configs import shared_bound
 INTERPRETED = [
     ("lower", "float32", "tf32", "rtx-4090", "pointer", "in a larger matrix", 37, {}),
     ("lower", "float32", "tf32", "h200", "pointer", "in a larger matrix", 5, {}),
-    ("lower", "float32", "tf32", "h200", "pointer", "contiguous", 40, {}),
+    ("lower", "float32", "tf32", "h200", "descriptor", "column by column", 40, {}),
     ("lower", "float32", "tf32", "b200", "descriptor", "contiguous", 8, {}),
     ("lower", "float32", "ieee", "rtx-4090", "pointer", "every other row and column", 37, {}),
     ("lower", "float32", "tf32x3", "a100-sxm-80gb", "pointer", "contiguous", 16, {}),
@@ -37,8 +37,18 @@ INTERPRETED = [
     ("lower", "float16", None, "rtx-4090", "pointer", "contiguous", 64, {}),
     ("lower", "bfloat16", None, "h200", "pointer", "column by column", 13, {}),
     ("upper", "float32", "tf32", "rtx-4090", "pointer", "column by column", 19, {}),
-    ("upper", "float32", "tf32", "h200", "pointer", "every other row and column", 40, {}),
-    ("upper", "float32", "tf32", "h200", "pointer", "contiguous", 8, {}),
+    ("upper", "float32", "tf32", "h200", "descriptor", "every other row and column", 40, {}),
+    ("upper", "float32", "tf32", "h200", "descriptor", "contiguous", 8, {"layout": "tn"}),
+    (
+        "upper",
+        "float32",
+        "tf32",
+        "h200",
+        "pointer",
+        "contiguous",
+        8,
+        {"layout": "tn", "batch": [1]},
+    ),
     ("upper", "float32", "ieee", "h200", "pointer", "contiguous", 1, {}),
     ("upper", "float32", "tf32x3", "h200", "descriptor", "contiguous", 40, {}),
     ("upper", "float16", None, "b200", "descriptor", "contiguous", 24, {}),
@@ -138,7 +148,7 @@ def test_candidates_compile_within_the_limits(row: tuple[Any, ...], tmp_path: Pa
             sites = compiler.launches(None, [TensorSpec(spec.dtype, (n, n))] * 2).sites
         assert {site.kernel for site in sites} == set(kernels)
         jobs = [
-            (site.kernel, Job(site.index, index, config.warps or 0, config.stages or 0))
+            (site.kernel, Compilation(site.index, index, config.warps or 0, config.stages or 0))
             for site in sites
             for index, config in enumerate(configs[site.kernel])
         ]

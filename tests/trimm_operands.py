@@ -42,16 +42,16 @@ def triangle(n: int, lower: bool, device: str = "cpu") -> torch.Tensor:
 
 
 def product(
-    view: View, A: torch.Tensor, B: torch.Tensor, dtype: torch.dtype, *, as_rounded: bool = False
+    view: View, A: torch.Tensor, B: torch.Tensor, dtype: torch.dtype, rounded: tuple[str, ...] = ()
 ) -> torch.Tensor:
-    """What PyTorch makes of the triangles in `dtype`; `as_rounded`, of operands as the kernel rounds them."""
+    """What PyTorch makes of the triangles in `dtype`, the operands named in `rounded` rounded to TF32 first."""
     n = A.shape[-1]
     kept = triangle(n, view.lower, str(A.device))
     factors = []
     for name, x in (("A", A), ("B", B)):
         x = x.mT if name in view.transposed else x
         x = torch.where(kept, x.double(), 0.0)
-        x = to_tf32(x) if as_rounded and name.lower() in view.rounded else x
+        x = to_tf32(x) if name.lower() in rounded else x
         factors.append(x.to(dtype))
     return torch.where(kept, factors[0] @ factors[1], 0.0)
 

@@ -33,7 +33,7 @@ from codegen.measure import Device
 from codegen.occupancy import occupancy
 from codegen.outcome import BadInput, Rejected
 from codegen.prompt import read_prompt
-from codegen.toolchain import Compiler, Job, UserFile
+from codegen.toolchain import Compilation, Compiler, UserFile
 from codegen.verify import Against
 
 
@@ -158,19 +158,21 @@ def main() -> None:
     show(rows, report["seconds"], race, same, beside)
 
 
-def allowed(configs: Any, stage: Any) -> list[Job]:
+def allowed(configs: Any, stage: Any) -> list[Compilation]:
     """Every (config, warps, stages) of the stage: any allowed warps, stages one step away at most; originals first."""
-    jobs = [Job(0, index, config.warps, config.stages) for index, config in enumerate(configs)]
+    jobs = [
+        Compilation(0, index, config.warps, config.stages) for index, config in enumerate(configs)
+    ]
     for index, config in enumerate(configs):
         for warps in stage.num_warps:
             for stages in stage.num_stages:
-                job = Job(0, index, warps, stages)
+                job = Compilation(0, index, warps, stages)
                 if abs(stages - config.stages) <= stage.max_stage_step and job not in jobs:
                     jobs.append(job)
     return jobs
 
 
-def is_original(job: Job, configs: Any) -> bool:
+def is_original(job: Compilation, configs: Any) -> bool:
     return (configs[job.config].warps, configs[job.config].stages) == (
         job.num_warps,
         job.num_stages,
