@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from codegen.evidence import Case
-from codegen.outcome import BadInput
+from codegen.outcome import BadInput, Refused
 from codegen.problem import Problem
 from codegen.tracing import Tracer
 from codegen.verify import Against
@@ -40,7 +40,7 @@ def _problem(case: Case, against: Against, source: bytes, tracer: Tracer) -> Pro
         if against.problem and not case.sizes:  # at sizes of its own
             problem, _ = tracer.read_problem(against.problem)
             return problem
-    except BadInput:
+    except (BadInput, Refused):
         return None
     return None
 

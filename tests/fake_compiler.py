@@ -11,7 +11,7 @@ from codegen.gpu import GpuSpec
 from codegen.inputs import InputSpec
 from codegen.outcome import Rejected, Resources
 from codegen.sites import find_sites
-from codegen.toolchain import Built, Job, Launches, LiveSite, UserFile
+from codegen.toolchain import Built, Compilation, Launches, LiveSite, UserFile
 
 # (config, num_warps, num_stages) -> machine code, or None for one that does not compile. By default all differ.
 Binary = Callable[[Config, int, int], str | None]
@@ -40,12 +40,12 @@ class FakeCompiler:
         return Launches(self._sites, tuple(inputs or ()))
 
     def compile(
-        self, jobs: Sequence[Job], on_done: Callable[[int], None] | None = None
+        self, jobs: Sequence[Compilation], on_done: Callable[[int], None] | None = None
     ) -> list[Built | Rejected]:
         return list(self.stream(jobs, on_done))
 
     def stream(
-        self, jobs: Sequence[Job], on_done: Callable[[int], None] | None = None
+        self, jobs: Sequence[Compilation], on_done: Callable[[int], None] | None = None
     ) -> Generator[Built | Rejected, None, None]:
         for done, job in enumerate(jobs, 1):
             config = self._sites[job.site].configs[job.config]

@@ -23,6 +23,7 @@ import torch  # noqa: E402
 from gemm_operands import load, relative_error  # noqa: E402
 
 from codegen.gpu import find_gpu  # noqa: E402
+from codegen.guard import Allocating  # noqa: E402
 from codegen.pretend import PretendCuda, pretend_gpu  # noqa: E402
 from codegen.repair import repair_interpreter  # noqa: E402
 
@@ -58,7 +59,7 @@ def answer(problem: str, rendered: str, gpu: str, layouts: list[str]) -> dict[st
     pretend_gpu(find_gpu(gpu))
     theirs, ours = load(Path(problem)), load(Path(rendered))
     first_config_only(ours)
-    with PretendCuda("cpu", poison=True):
+    with PretendCuda("cpu"):
         model, new = made(theirs.Model, theirs), made(ours.ModelNew, theirs)
         torch.manual_seed(SEED)
         given = theirs.get_inputs()
@@ -70,7 +71,8 @@ def answer(problem: str, rendered: str, gpu: str, layouts: list[str]) -> dict[st
                 LAYOUTS[name](value) if isinstance(value, torch.Tensor) else value
                 for value in given
             ]
-            result = new(*laid_out)  # with gradients on, as a plain call has them
+            with Allocating("cpu"):  # what it allocates is NaN until written
+                result = new(*laid_out)  # with gradients on, as a plain call has them
             assert (result.shape, result.dtype) == (expected.shape, expected.dtype), name
             assert not result.requires_grad
             results[name] = relative_error(result, expected.double())
