@@ -111,7 +111,7 @@ class KernelMetrics:
         found = {
             m[1]: v
             for name, v in self.values.items()
-            if (m := _STALL.fullmatch(name)) and m[1] != "selected"
+            if (m := STALL.fullmatch(name)) and m[1] != "selected"
         }
         return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
@@ -120,7 +120,7 @@ class KernelMetrics:
         return None if value is None else round(value)
 
 
-_STALL = re.compile(
+STALL = re.compile(
     r"smsp__average_warps?_(?:latency_)?issue_stalled_(\w+?)(?:_per_issue_active)?\.ratio"
 )
 

@@ -24,19 +24,19 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 FLOORS = {
     "data": "config gpu outcome problem spec stage rules",
     "pure": """
-        axes effects entries evaluate evidence families forms gemm gemm_configs gemm_view graph imports inputs
-        interchange ncu occupancy operands order places precision profile prompt prompt_gpu propose rank
+        axes counters effects entries evaluate evidence families forms gemm gemm_configs gemm_view graph
+        imports inputs interchange ncu occupancy operands order places precision profile prompt prompt_gpu propose rank
         recognize record render rewrite sections sites source spelling static.configs
         static.expressions static.known static.platforms static.scopes static.statements
         static.surroundings static.values targets trimm trimm_configs writing
     """,
     "toolchain": """
-        build child failure fitting interpret launch load pretend repair toolchain trace tracing verify
-        worker
+        build child failure fitting interpret launch load local_gpu nsight on_gpu pretend repair toolchain
+        trace tracing verify worker
     """,
     "shell": """
-        __main__ cli gpu_table job lint listing pipeline present question render_command report rows steps
-        tune write
+        __main__ cli gpu_table job lint listing pipeline present profile_command profile_text profiling question
+        render_command report rows steps tune write
     """,
 }
 FLOOR = {name: floor for floor, names in enumerate(FLOORS.values()) for name in names.split()}
