@@ -52,7 +52,11 @@ def prompt_form(metrics: ncu.KernelMetrics) -> dict[str, int | float]:
 
 
 def _stalls(values: Mapping[str, float]) -> dict[str, float]:
-    waits = [(name, value) for name, value in values.items() if ncu.STALL.fullmatch(name) and value]
+    waits = [
+        (name, value)
+        for name, value in values.items()
+        if (stall := ncu.STALL.fullmatch(name)) and stall[1] != "selected" and value
+    ]
     return dict(sorted(waits, key=lambda wait: (-wait[1], wait[0])))
 
 

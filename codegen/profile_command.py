@@ -86,17 +86,21 @@ def profile(
             )
             source = hashlib.sha256(job.question.code).hexdigest()
     date = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    whole = json.dumps(profiling.to_json(found, source, date), indent=2, allow_nan=False) + "\n"
+    whole = _text(profiling.to_json(found, source, date))
     if json_path == STDIN:
         sys.stdout.write(whole)
     else:
-        sys.stdout.write(json.dumps(profiling.metrics_of(found), indent=2, allow_nan=False) + "\n")
+        sys.stdout.write(_text(profiling.metrics_of(found)))
     sys.stdout.flush()  # before the diagnosis, where both go to one place
     if json_path not in (None, STDIN):
         write_whole(Path(json_path), whole.encode())
     for line in as_lines(found):
         click.echo(line, err=True)
     return ACCEPTED
+
+
+def _text(value: object) -> str:
+    return json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def _spec(given: str | None, name: str, capability: tuple[int, int]) -> GpuSpec:

@@ -39,7 +39,7 @@ def _rows(each: Shown) -> Iterator[tuple[str, str]]:
     yield "% of peak", ", ".join(f"{what} {_pct(rate)}" for what, rate in rates.items())
     achieved, fits = metrics.warps_active_pct, metrics.theoretical_occupancy_pct
     limits = each.row.occupancy.limited_by if each.row.occupancy else ()
-    yield "occupancy", f"{_pct(achieved)} % of {_pct(fits)} % (bound by {' and '.join(limits)})"
+    yield "occupancy", f"{_pct(achieved, 2)} % of {_pct(fits, 2)} % (bound by {' and '.join(limits)})"
     spills = each.row.resources.spill_bytes if each.row.resources else 0
     yield "needs", (
         f"{metrics.registers_per_thread} registers{f', {spills} bytes spilled' if spills else ''}, "
@@ -60,5 +60,5 @@ def _rows(each: Shown) -> Iterator[tuple[str, str]]:
     )
 
 
-def _pct(rate: float | None) -> str:
-    return "–" if rate is None else f"{rate:.1f}"
+def _pct(rate: float | None, decimals: int = 1) -> str:
+    return "–" if rate is None else f"{rate:.{decimals}f}"

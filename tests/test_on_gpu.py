@@ -14,7 +14,7 @@ from codegen.child import program
 
 # What the child does to a file is written down by the file itself: which config its kernels ran with, and
 # (PyTorch's own functions replaced before it starts) whether the profiler was on.
-FILE = '''
+FILE = """
 import torch
 import torch.nn as nn
 import triton
@@ -64,7 +64,7 @@ class ModelNew(nn.Module):
         for _ in range(times):
             double_kernel[launch("double", x.numel())](x, y, x.numel())
         return y
-'''
+"""
 
 CPU = """
 import contextlib, torch, codegen.on_gpu as on_gpu
@@ -139,6 +139,8 @@ def test_of_many_launches_in_a_call_the_first_four_are_seen(answers) -> None:
 
 def test_a_launch_that_fails_is_the_answer_and_no_later_question_is_tried(answers) -> None:
     broken = FILE.replace("return (triton.cdiv", "raise ValueError('no grid')\n        return (")
-    answer, log = answers(load(), profile(1, "double_kernel"), profile(1, "fill_kernel"), source=broken)
+    answer, log = answers(
+        load(), profile(1, "double_kernel"), profile(1, "fill_kernel"), source=broken
+    )
     assert "ValueError: no grid" in answer["error"]
     assert log == ["fill 128"]
