@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import triton
+from torch._subclasses import fake_tensor
 from torch.overrides import TorchFunctionMode
 from triton.backends.compiler import GPUTarget
 
@@ -101,6 +102,8 @@ def pretend_gpu(gpu: GpuSpec) -> None:
     }
     for name, answer in answers.items():
         setattr(torch.cuda, name, answer)
+    # PyTorch before 2.13 makes a real tensor beside the first fake one on a GPU that it believes is there.
+    fake_tensor.init_gpu_context = lambda _device: None
 
 
 class _NoDevice:
