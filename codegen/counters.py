@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from codegen import ncu
@@ -21,48 +20,47 @@ SECTIONS = (
 METRICS = (ncu.DRAM_THROUGHPUT, ncu.L2_HIT)
 
 # In this order, the prompts' own five first.
-_KEPT = tuple(
-    re.compile(pattern)
-    for pattern in (
-        *map(
-            re.escape,
-            (ncu.SM_THROUGHPUT, ncu.GRID, ncu.WARPS_ACTIVE, ncu.DRAM_THROUGHPUT, ncu.L2_HIT),
-        ),
-        *map(re.escape, (ncu.MEMORY_THROUGHPUT, ncu.BLOCK, ncu.REGISTERS)),
-        *map(re.escape, (ncu.DYNAMIC_SHARED, ncu.STATIC_SHARED, ncu.WAVES, ncu.MAX_WARPS)),
-        r"launch__occupancy_limit_(?:registers|shared_mem|warps|blocks)",
-        r"gpu__time_duration\.(?:sum|avg)",
-        r"l1tex__t_sector_hit_rate\.pct",
-        r"sm__(?:inst_executed_)?pipe_tensor\w*\.avg\.pct_of_peak_sustained_(?:active|elapsed)",
-        r"smsp__issue_active\.avg\.per_cycle_active",
-    )
+_KEPT = (
+    *(ncu.SM_THROUGHPUT, ncu.GRID, ncu.WARPS_ACTIVE, ncu.DRAM_THROUGHPUT, ncu.L2_HIT),
+    *(ncu.MEMORY_THROUGHPUT, ncu.BLOCK, ncu.REGISTERS, ncu.DYNAMIC_SHARED, ncu.STATIC_SHARED),
+    *(ncu.WAVES, ncu.MAX_WARPS),
+    *(
+        f"launch__occupancy_limit_{limit}"
+        for limit in ("registers", "shared_mem", "warps", "blocks")
+    ),
+    "l1tex__t_sector_hit_rate.pct",
+    "smsp__issue_active.avg.per_cycle_active",
 )
+_DURATIONS = (
+    "gpu__time_duration.sum",
+    "gpu__time_duration.avg",
+)  # ns; of one launch they are the same
 
 
 def prompt_form(metrics: ncu.KernelMetrics) -> dict[str, int | float]:
     """The metrics as the prompts give them: the prompts' own five, then what a diagnosis needs besides.
 
-    Stalls come last, the longest first; those that took no time are left out.
+    Of the tensor pipe's metrics, which go by other names on other GPUs, the busiest. Stalls come last, the
+    longest first; those that took no time are left out.
     """
     values = metrics.values
-    kept = {
-        name: values[name] for wanted in _KEPT for name in values if wanted.fullmatch(name)
-    } | _stalls(values)
-    return {name: int(value) if value.is_integer() else value for name, value in kept.items()}
+    duration = [name for name in _DURATIONS if name in values][:1]
+    tensor = sorted(filter(ncu.TENSOR_PIPE.search, values), key=lambda name: -values[name])[:1]
+    names = (*(name for name in _KEPT if name in values), *duration, *tensor, *_stalls(values))
+    return {name: int(value) if (value := values[name]).is_integer() else value for name in names}
 
 
-def _stalls(values: Mapping[str, float]) -> dict[str, float]:
+def _stalls(values: Mapping[str, float]) -> list[str]:
     waits = [
-        (name, value)
-        for name, value in values.items()
-        if (stall := ncu.STALL.fullmatch(name)) and stall[1] != "selected" and value
+        name
+        for name, cycles in values.items()
+        if (stall := ncu.STALL.fullmatch(name)) and stall[1] != "selected" and cycles
     ]
-    return dict(sorted(waits, key=lambda wait: (-wait[1], wait[0])))
+    return sorted(waits, key=lambda name: (-values[name], name))
 
 
 def duration_us(metrics: ncu.KernelMetrics) -> float | None:
     """How long the launch took, from ncu's nanoseconds."""
-    found = [
-        value for name, value in metrics.values.items() if name.startswith("gpu__time_duration.")
-    ]
-    return found[0] / 1000 if found else None
+    return next(
+        (metrics.values[name] / 1000 for name in _DURATIONS if name in metrics.values), None
+    )

@@ -98,11 +98,7 @@ class KernelMetrics:
     @property
     def tensor_pipe_pct(self) -> float | None:
         """How busy the tensor cores are, by whichever of its metrics the profile has."""
-        rates = [
-            v
-            for name, v in self.values.items()
-            if re.search(r"pipe_tensor.*\.avg\.pct_of_peak", name)
-        ]
+        rates = [rate for name, rate in self.values.items() if TENSOR_PIPE.search(name)]
         return max(rates, default=None)
 
     @property
@@ -120,6 +116,7 @@ class KernelMetrics:
         return None if value is None else round(value)
 
 
+TENSOR_PIPE = re.compile(r"pipe_tensor.*\.avg\.pct_of_peak")
 STALL = re.compile(
     r"smsp__average_warps?_(?:latency_)?issue_stalled_(\w+?)(?:_per_issue_active)?\.ratio"
 )

@@ -64,6 +64,8 @@ class Nsight:
             text = log.read_text(errors="replace") if log.exists() else ""
             answer = json.loads(answered.read_text()) if answered.exists() else {}
         reason = _failure(f"{text}\n{said}", answer, ending)
+        if reason is None and not re.search('(?m)^"ID"', text):
+            reason = "Nsight Compute wrote nothing of a profile"
         if reason:
             raise BadInput(f"{name}: {reason}")
         return text

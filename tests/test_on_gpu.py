@@ -20,7 +20,13 @@ import torch.nn as nn
 import triton
 import triton.language as tl
 
-hooked = []
+
+def bench(call, quantiles):
+    call()
+    return planted.pop(0)
+
+
+planted = [[3.0, 3.0, 3.0], [float("inf")] * 3, [0.5, 0.4, 0.6]]
 
 
 @triton.autotune(
@@ -30,6 +36,7 @@ hooked = []
         triton.Config({"BLOCK": 64}, pre_hook=lambda args: log("hook")),
     ],
     key=["n"],
+    do_bench=bench,
 )
 @triton.jit
 def double_kernel(x_ptr, y_ptr, n, BLOCK: tl.constexpr):
@@ -37,7 +44,7 @@ def double_kernel(x_ptr, y_ptr, n, BLOCK: tl.constexpr):
     tl.store(y_ptr + i, 2 * tl.load(x_ptr + i, mask=i < n), mask=i < n)
 
 
-@triton.autotune(configs=[triton.Config({"BLOCK": 128}), triton.Config({"BLOCK": 8})], key=["n"])
+@triton.autotune(configs=[triton.Config({"BLOCK": 128})], key=["n"])
 @triton.jit
 def fill_kernel(y_ptr, n, BLOCK: tl.constexpr):
     i = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
@@ -106,7 +113,7 @@ def load(times: int = 1) -> dict[str, Any]:
 
 def line_of(kernel: str) -> int:
     lines = ["", *FILE.splitlines()]  # the log's path comes first
-    below = [number for number, text in enumerate(lines, 1) if f"def {kernel}" in text][0]
+    below = next(number for number, text in enumerate(lines, 1) if f"def {kernel}" in text)
     return max(n for n, text in enumerate(lines, 1) if "@triton.autotune" in text and n < below)
 
 
@@ -144,3 +151,23 @@ def test_a_launch_that_fails_is_the_answer_and_no_later_question_is_tried(answer
     )
     assert "ValueError: no grid" in answer["error"]
     assert log == ["fill 128"]
+
+
+def test_the_autotuner_s_own_times_are_answered_in_microseconds(answers) -> None:
+    answer, _ = answers(load(), {"op": "timings"})
+    assert answer == {
+        "result": [
+            {
+                "kernel": "fill_kernel",
+                "line": line_of("fill_kernel"),
+                "times_us": [None],
+                "best": 0,
+            },
+            {
+                "kernel": "double_kernel",
+                "line": line_of("double_kernel"),
+                "times_us": [3000.0, None, 500.0],
+                "best": 2,
+            },
+        ]
+    }
