@@ -23,7 +23,7 @@ from codegen.outcome import BadInput
 
 _SEED = 0
 _WARM_UP_CALLS = 2  # the first compiles, the second finds everything loaded
-# Profiled of each kernel that a call launches more often: each is replayed dozens of times.
+# Profiled of each kernel that a call launches more often: each is replayed many times.
 _MAX_LAUNCHES = 4
 _DEVICE = "cuda"
 _DRIVER = Path("/proc/driver/nvidia/version")

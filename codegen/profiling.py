@@ -89,7 +89,7 @@ def profile(
     with Compiler(question.file, question.gpu) as compiler:
         launches = record(question, compiler)
         launched = match(question, sites, launches)
-        picked = _picked(question, launched, wanted)
+        picked = pick(question, launched, wanted)
         rows = build_originals(question, compiler, launched, progress)
     inputs = None if question.problem and question.inputs is None else launches.inputs
     notes: tuple[str, ...] = ()
@@ -99,7 +99,7 @@ def profile(
         progress("autotuning", 0, 1)
         timed = gpu.timings(question.file, question.problem, inputs)
         rows, notes = _verified(question, launches, launched, rows, progress)
-        choices = {each.index: _choice(each, rows[each.index], timed) for each in launched}
+        choices = {each.index: choose(rows[each.index], _of(each, timed)) for each in launched}
     for each in picked:
         _refuse_unfit(question, each, choices[each.index].index, rows[each.index])
     progress("profiling", 0, 1)
@@ -120,7 +120,7 @@ def profile(
     )
 
 
-def _picked(question: Question, launched: Sequence[Launched], wanted: Wanted) -> list[Launched]:
+def pick(question: Question, launched: Sequence[Launched], wanted: Wanted) -> list[Launched]:
     """The kernels to profile. Raises BadInput when those asked for are not there, or not one."""
     name = question.file.name
     named = [each for each in launched if wanted.kernel in (None, each.site.kernel)]
@@ -159,12 +159,15 @@ def _verified(
     return {each.index: judge(each, rows, checked) for each in launched}, ()
 
 
-def _choice(each: Launched, rows: Sequence[Row], timed: Sequence[Timed]) -> Choice:
+def _of(each: Launched, timed: Sequence[Timed]) -> Timed | None:
+    key = each.live.kernel, each.live.line
+    return next((one for one in timed if (one.kernel, one.line) == key), None)
+
+
+def choose(rows: Sequence[Row], own: Timed | None) -> Choice:
     """The fastest config that is not known to be wrong, by the autotuner's own times."""
     if len(rows) == 1:
         return Choice(0, "its only config")
-    key = each.live.kernel, each.live.line
-    own = next((one for one in timed if (one.kernel, one.line) == key), None)
     if own is None or own.best is None:
         return Choice(0, "its first config: the autotuner chose none of the list")
     times = {index: time for index, time in enumerate(own.times_us) if time is not None}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,22 @@ from fake_ncu import GRAM, FakeNcu, fake_ncu
 
 from codegen import local_gpu
 from codegen.cli import main
+from codegen.config import Config
 from codegen.counters import prompt_form
 from codegen.evidence import Machine
+from codegen.gpu import find_gpu
 from codegen.inputs import TensorSpec
+from codegen.job import Options, open_job
 from codegen.local_gpu import Timed
 from codegen.ncu import read_metrics
 from codegen.outcome import BadInput
+from codegen.profiling import Choice, Wanted, choose, pick
+from codegen.prompt import read_prompt
+from codegen.question import Question
+from codegen.report import Row
+from codegen.sites import find_sites
+from codegen.steps import Launched
+from codegen.toolchain import LiveSite, UserFile
 
 SCALE = Path(__file__).parent / "cases" / "files" / "scale.py"
 H200 = Machine(
@@ -122,9 +134,8 @@ def test_what_is_saved_is_read_back_as_it_was_printed() -> None:
         assert getattr(again, fact) == getattr(metrics, fact) is not None
     waits = [cycles for cycles in metrics.stalls.values() if cycles]
     assert list(again.stalls.values()) == waits and len(waits) > 5
-    assert list(form)[:5] == list(
-        json.loads(PROMPT.read_text().split("Metrics\n")[1].split("\n\n")[0])["gram_kernel"]
-    ) or (len(form) > 20)
+    prompt = read_prompt(PROMPT.read_text())
+    assert list(form)[:5] == list(json.loads(prompt.metrics or "")["gram_kernel"])
 
 
 def test_a_config_that_is_asked_for_is_profiled_untimed(here, capfd) -> None:
@@ -151,18 +162,6 @@ REFUSALS: dict[str, tuple[FakeGpu, list[str], int, str]] = {
         ["--gpu", "rtx-4090"],
         2,
         "codegen: --gpu: the GPU in this machine is the NVIDIA H200 (9.0), not a NVIDIA GeForce RTX 4090",
-    ),
-    "a config beyond the list": (
-        FakeGpu(),
-        ["--config", "3"],
-        2,
-        "scale_kernel has no config 3: they are 0 to 2, as `codegen inspect` numbers them\n",
-    ),
-    "a kernel that is not launched": (
-        FakeGpu(),
-        ["--kernel", "other"],
-        2,
-        "launches no autotuned kernel other, only scale_kernel\n",
     ),
     "a folder that is missing": (FakeGpu(), ["--json", "/nowhere/p.json"], 2, "no such folder\n"),
     "inputs that do not fit": (
@@ -210,45 +209,115 @@ def test_a_profile_of_another_kernel_is_no_profile_of_this_one(here, tmp_path: P
     )
 
 
+def row(fault: str | None = None) -> Row:
+    config = Config((("BLOCK", 64),))
+    return Row(config, "original", "kept", fault or "original", "verify" if fault else None)
+
+
+RIGHT, WRONG = row(), row("wrong: relative error 0.7")
 CHOICES = {
-    "the fastest": ((30.0, 20.0, 40.0), 1, 1, "20 µs, the fastest of 3 by Triton's autotuner"),
-    "the fastest of those that launched": (
-        (30.0, None, 40.0),
-        0,
-        0,
-        "30 µs, the fastest of 2 by Triton's autotuner",
+    "the fastest": (
+        [RIGHT, RIGHT, RIGHT],
+        Timed("k", 1, (30.0, 20.0, 40.0), 1),
+        Choice(1, "20 µs, the fastest of 3 by Triton's autotuner"),
     ),
+    "the fastest of those that launched": (
+        [RIGHT, RIGHT],
+        Timed("k", 1, (30.0, None), 0),
+        Choice(0, "30 µs, the fastest of 1 by Triton's autotuner"),
+    ),
+    "the fastest right one": (
+        [RIGHT, WRONG, WRONG],
+        Timed("k", 1, (30.0, 20.0, 10.0), 2),
+        Choice(
+            0,
+            "30 µs, the fastest right one of 3 by Triton's autotuner, which would choose a wrong one: "
+            "#2 (10 µs), #1 (20 µs)",
+        ),
+    ),
+    "a wrong one where no right one was timed": (
+        [RIGHT, WRONG],
+        Timed("k", 1, (None, 20.0), 1),
+        Choice(
+            1, "20 µs, the fastest of 1 by Triton's autotuner, though wrong: relative error 0.7"
+        ),
+    ),
+    "the only one": ([RIGHT], Timed("k", 1, (None,), 0), Choice(0, "its only config")),
     "the one that pruning left": (
-        (None, None, None),
-        2,
-        2,
-        "the autotuner's choice, untimed: its pruning left no other",
+        [RIGHT, RIGHT],
+        Timed("k", 1, (None, None), 1),
+        Choice(1, "the autotuner's choice, untimed: its pruning left no other"),
     ),
     "the first where the choice is none of the list": (
-        (None, None, None),
+        [RIGHT, RIGHT],
+        Timed("k", 1, (None, None), None),
+        Choice(0, "its first config: the autotuner chose none of the list"),
+    ),
+    "the first of a kernel that only other GPUs launch": (
+        [RIGHT, RIGHT],
         None,
-        0,
-        "its first config: the autotuner chose none of the list",
+        Choice(0, "its first config: the autotuner chose none of the list"),
     ),
 }
 
 
-@pytest.mark.parametrize(("times", "best", "index", "why"), CHOICES.values(), ids=list(CHOICES))
-def test_the_config_chosen_is(times, best, index: int, why: str, here, capfd) -> None:
-    ncu = here(FakeGpu(timed=(Timed("scale_kernel", 7, times, best),)))
-    assert main(["profile", str(SCALE), "--inputs", "float32[1000000]"]) == 0
-    assert chosen(ncu.calls()[0]) == [["scale_kernel", 7, index]]
-    assert f": {why}\n" in capfd.readouterr().err
+@pytest.mark.parametrize(("rows", "timed", "choice"), CHOICES.values(), ids=list(CHOICES))
+def test_the_config_chosen_is(rows: list[Row], timed: Timed | None, choice: Choice) -> None:
+    assert choose(rows, timed) == choice
 
 
-def test_a_prompt_s_own_metrics_may_be_anything(here, tmp_path: Path, capfd) -> None:
-    ncu = here(FakeGpu())
+def launched(name: str, configs: int) -> Launched:
+    (site,) = find_sites(SCALE.read_bytes())
+    live = LiveSite(0, name, "scale.py", 7, (Config((("BLOCK", 64),)),) * configs)
+    return Launched(0, replace(site, kernel=name), live)
+
+
+ONE, TWO = [launched("k", 3)], [launched("k", 3), launched("pack", 1)]
+PICKS = {
+    "every kernel": (TWO, Wanted(), ["k", "pack"]),
+    "the kernel named": (TWO, Wanted("pack"), ["pack"]),
+    "the only kernel's config": (ONE, Wanted(None, 2), ["k"]),
+    "the named kernel's config": (TWO, Wanted("k", 2), ["k"]),
+    "an unknown kernel's": (
+        TWO,
+        Wanted("other"),
+        "scale.py: launches no autotuned kernel other, only k, pack",
+    ),
+    "a config of which kernel": (
+        TWO,
+        Wanted(None, 0),
+        "scale.py: launches k, pack: say with --kernel whose config 0 is",
+    ),
+    "a config beyond the list": (
+        ONE,
+        Wanted(None, 3),
+        "scale.py:7: k has no config 3: they are 0 to 2, as `codegen inspect` numbers them",
+    ),
+}
+
+
+@pytest.mark.parametrize(("there", "wanted", "picked"), PICKS.values(), ids=list(PICKS))
+def test_what_is_asked_for_is(there, wanted: Wanted, picked: list[str] | str) -> None:
+    question = Question(UserFile("scale.py", SCALE), SCALE.read_bytes(), find_gpu("h200"))
+    if isinstance(picked, str):
+        with pytest.raises(BadInput, match=f"^{re.escape(picked)}$"):
+            pick(question, there, wanted)
+    else:
+        assert [each.site.kernel for each in pick(question, there, wanted)] == picked
+
+
+def test_a_prompt_s_own_metrics_may_be_anything(tmp_path: Path) -> None:
     prompt = tmp_path / "p.md"
-    code = SCALE.read_text()
-    prompt.write_text(f"# Current Code\n```python\n{code}```\n# NCU Profiling Metrics\nnone yet\n")
-    options = ["--inputs", "float32[1000000]", "--config", "2"]
-    assert main(["profile", str(prompt), *options]) == 0
-    assert chosen(ncu.calls()[0]) == [["scale_kernel", 7, 2]]
+    sections = (
+        "# Target GPU\nGPU Name: H200",
+        f"# Current Code\n```python\n{SCALE.read_text()}```",
+        "# NCU Profiling Metrics\n{none yet}",
+    )
+    prompt.write_text("\n".join(sections))
+    with open_job(Options(str(prompt), "h200", read_profile=False)) as job:
+        assert job.question.metrics is None
+    with pytest.raises(BadInput, match="its metrics"), open_job(Options(str(prompt), "h200")):
+        pass
 
 
 @pytest.mark.gpu
