@@ -311,7 +311,7 @@ def test_a_prompt_s_own_metrics_may_be_anything(tmp_path: Path) -> None:
     sections = (
         "# Target GPU\nGPU Name: H200",
         f"# Current Code\n```python\n{SCALE.read_text()}```",
-        "# NCU Profiling Metrics\n{none yet}",
+        "# NCU Profiling Metrics\n```json\n{}\n```",
     )
     prompt.write_text("\n".join(sections))
     with open_job(Options(str(prompt), "h200", read_profile=False)) as job:
