@@ -29,16 +29,20 @@ _OUTPUT_IS_GONE = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG)
 
 
 class _Commands(click.Group):
-    """The commands of this module, and `accept` and `render`, which are imported when they are asked for."""
+    """The commands of this module, and those of others, which are imported when they are asked for."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return sorted([*super().list_commands(context), "accept", "render"])
+        return sorted([*super().list_commands(context), "accept", "profile", "render"])
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name == "accept":
             from codegen.accept_command import accept
 
             return accept
+        if name == "profile":
+            from codegen.profile_command import profile
+
+            return profile
         if name == "render":
             from codegen.render_command import render
 

@@ -42,6 +42,7 @@ class Options:
     launch: str | None = None
     at_definition: bool = False
     measure: bool | None = None  # None: where the target is in this machine
+    read_profile: bool = True  # False: a profile in the prompt is passed over, readable or not
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,9 @@ def _metrics(options: Options, prompt: Prompt | None) -> dict[str, KernelMetrics
     try:
         if options.ncu is not None:
             return read_metrics(read_input(options.ncu).decode(errors="replace"))
-        if prompt is not None and prompt.metrics is not None and not _other_gpu(options, prompt):
+        if not options.read_profile or prompt is None or prompt.metrics is None:
+            return None
+        if not _other_gpu(options, prompt):
             return read_metrics(prompt.metrics, prompt.metrics_line)
     except BadInput as error:
         raise BadInput(f"{options.ncu or f'{options.path}: its metrics'}: {error}") from None
@@ -245,7 +248,8 @@ def _notes(options: Options, prompt: Prompt | None) -> tuple[str, ...]:
     if prompt is None:
         return ()
     notes: list[str] = []
-    if prompt.metrics is not None and options.ncu is None and _other_gpu(options, prompt):
+    unused = prompt.metrics is not None and options.ncu is None and options.read_profile
+    if unused and _other_gpu(options, prompt):
         notes.append("the prompt's profile is of another GPU: not used")
     if not prompt.stage.blocks_fixed:
         notes.append("the stage lets block sizes change: only num_warps and num_stages are changed")

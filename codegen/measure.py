@@ -13,7 +13,7 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Protocol
 
-from codegen.child import MEMORY_LIMIT_BYTES, Child, ChildFailed
+from codegen.child import MEMORY_LIMIT_BYTES, NO_LIMIT, Child, ChildFailed
 from codegen.evidence import Case, Checkup, Clocks, Finding, Launched, Machine, Race, Subject
 from codegen.gpu import GpuSpec
 from codegen.inputs import describe, to_wire
@@ -32,7 +32,6 @@ _STEP_SECONDS = {
     "interpret": 120.0,  # the same in the interpreter
     "baseline": 600.0,  # torch.compile tries many kernels
 }
-_NO_LIMIT = 0  # CUDA maps far more memory than it uses
 
 OnChecked = Callable[[int, Checkup], None]  # the subject's place, the moment it is known
 OnRound = Callable[[int], None]  # rounds done so far
@@ -272,7 +271,7 @@ class Device:
                     "TRITON_DISABLE_LINE_INFO": "1",  # so that what was compiled ahead is found again
                     **({"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"} if gpu else {}),
                 },
-                memory_bytes=MEMORY_LIMIT_BYTES if gpu else _NO_LIMIT,
+                memory_bytes=MEMORY_LIMIT_BYTES if gpu else NO_LIMIT,
             )
             start = {"op": "start", "number": self._number, "gpu": asdict(gpu) if gpu else None}
             try:

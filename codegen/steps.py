@@ -187,14 +187,15 @@ def profiled(question: Question, report: SiteReport) -> SiteReport:
     metrics = find_kernel(question.metrics, report.kernel) if question.metrics else None
     if metrics is None:
         return report
-    shown = attribute(metrics, [_candidate(question, row) for row in report.rows])
+    shown = attribute(metrics, [candidate(question, row) for row in report.rows])
     diagnosis = diagnose(metrics, question.gpu, report.rows[shown[0]].occupancy if shown else None)
     bound = diagnosis.bound if diagnosis else None
     line = diagnosis.line if diagnosis else "too few metrics for a diagnosis"
     return replace(report, profile=ProfileReport(shown, bound, line + _meaning(report.rows, shown)))
 
 
-def _candidate(question: Question, row: Row) -> Candidate | None:
+def candidate(question: Question, row: Row) -> Candidate | None:
+    """What a profile of this config must show; None for one that does not compile."""
     if row.resources is None or row.occupancy is None:
         return None
     return Candidate(

@@ -24,20 +24,21 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 FLOORS = {
     "data": "config gpu interface outcome problem spec stage rules",
     "pure": """
-        axes cases constructor cover dossier effects entries evaluate evidence families fingerprint forms gemm
-        gemm_configs gemm_view graph hazard imports inputs interchange journal judge ncu occupancy operands order
-        page places precision profile prompt prompt_gpu propose rank
+        axes cases constructor counters cover dossier effects entries evaluate evidence families fingerprint forms
+        gemm gemm_configs gemm_view graph hazard imports inputs interchange journal judge ncu occupancy operands
+        order page places precision profile prompt prompt_gpu propose rank
         recognize record render rewrite roofline sections sites source spelling static.configs
         static.expressions static.known static.platforms static.scopes static.statements
         static.surroundings static.values targets trimm trimm_configs wire work writing
     """,
     "toolchain": """
-        build child devices examine failure fitting forced gauge guard here interpret journaled launch load measure
-        pretend reference repair sensors timing toolchain trace tracing trial verify worker workload
+        build child devices examine failure fitting forced gauge guard here interpret journaled launch load local_gpu
+        measure nsight on_gpu pretend reference repair sensors timing toolchain trace tracing trial verify worker
+        workload
     """,
     "shell": """
-        __main__ accept accept_command benches cli contest gpu_table job keep lint measured listing pipeline present question render_command report rows stand_in
-        steps sweep
+        __main__ accept accept_command benches cli contest gpu_table job keep lint listing measured pipeline
+        present profile_command profile_text profiling question render_command report rows stand_in steps sweep
         tune write
     """,
 }
