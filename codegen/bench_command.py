@@ -51,18 +51,18 @@ def bench(
         for case in cases:
             click.echo(f"{case.name:40} {case.reference}")
         return ACCEPTED
-    from codegen import contest, picture, present, scoreboard
+    from codegen import picture, present, scoreboard, side_by_side
     from codegen.measure import Device, gpu_present
     from codegen.write import write_whole
 
     if not gpu_present():
         raise BadInput("bench needs a GPU, and the CUDA driver of this machine shows none")
     outcomes: list[scoreboard.Outcome] = []
-    rounds = QUICK_ROUNDS if quick else contest.ROUNDS
+    rounds = QUICK_ROUNDS if quick else side_by_side.ROUNDS
     with Device() as device, present.progress(present.console()) as show, _folder(keep) as folder:
         machine = device.machine()
         show("measuring", 0, len(cases))
-        for outcome in contest.measure(cases, device, folder, rounds=rounds):
+        for outcome in side_by_side.measure(cases, device, folder, rounds=rounds):
             outcomes.append(outcome)
             show("measuring", len(outcomes), len(cases))
     date = datetime.date.today().isoformat()

@@ -37,6 +37,29 @@ def plan_cases(
     return tuple(cases)
 
 
+def every_case(
+    given: Sequence[Sequence[InputSpec]], sides: Sequence[int], *, whole: bool = False
+) -> tuple[Case, ...]:
+    """The cases for several given sets of inputs: each of them, and what else the first one leads to.
+
+    With `whole` no size is ragged: for a file that is asked about whole tiles, and right on no other sizes.
+    """
+    more = [case for inputs in given[1:] for case in plan_cases(inputs, sides)[:2]]
+    planned = plan_cases(given[0], sides)
+    if not whole:
+        return (*planned[:2], *more, *planned[2:])
+    sizes = small_sizes(given[0], sides, ragged=False)
+    small = shrink_all(given[0], sizes), 0
+    pairs = tuple(sorted(sizes.items()))
+    others = (Case(*small, "small", pairs), Case(*small, "special", pairs))
+    return (*planned[:2], *more, *others)
+
+
+def given_cases(given: Sequence[Sequence[InputSpec]]) -> tuple[Case, ...]:
+    """Every given set once: what races are run on, and enough to leave out of one what is plainly wrong."""
+    return tuple(Case(tuple(inputs), 0, "given") for inputs in given)
+
+
 def tiny_sizes(inputs: Sequence[InputSpec]) -> dict[int, int]:
     """Given size -> one below any tile. Sizes that differ stay different for the largest six; a size already as small is kept."""
     sizes = {size for spec in inputs if isinstance(spec, TensorSpec) for size in spec.shape}

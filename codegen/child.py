@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import resource
 import selectors
 import signal
 import subprocess
@@ -23,15 +24,18 @@ from types import TracebackType
 from typing import Any
 
 MEMORY_LIMIT_BYTES = 12 << 30
+# For a child that uses a GPU: CUDA reserves far more address space than it fills, so a limit would say nothing.
+NO_LIMIT = resource.RLIM_INFINITY
 _KILL_WAIT_SECONDS = 5
 _STOP_SECONDS = 0.2  # how soon a stop is noticed
 
-# This very package, whatever is installed; and (-P) nothing from the folder the user happens to be in, which
-# may well hold a `codegen` of its own.
-_START = (
-    f"import sys; sys.path.insert(0, {str(Path(__file__).parent.parent)!r}); "
-    "from codegen.worker import main; main()"
-)
+
+def program(entry: str) -> str:
+    """What `python -P -c` runs to start a function of `codegen.worker`."""
+    package = str(Path(__file__).parent.parent)
+    # This very package, whatever is installed; and (-P) nothing from the folder the user happens to be in,
+    # which may well hold a `codegen` of its own.
+    return f"import sys; sys.path.insert(0, {package!r}); from codegen.worker import {entry}; {entry}()"
 
 
 class ChildFailed(Exception):
@@ -64,7 +68,7 @@ class Child:
         arguments = (role, str(ask_read), str(answer_write), str(memory_bytes))
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _START, *arguments],
+                [sys.executable, "-P", "-c", program("main"), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=subprocess.STDOUT,
@@ -76,7 +80,7 @@ class Child:
             os.close(ask_read)
             os.close(answer_write)
         self._buffer = b""
-        self._memory_bytes = memory_bytes  # 0: no limit
+        self._memory_bytes = memory_bytes
 
     def ask(
         self,
@@ -142,13 +146,13 @@ class Child:
         except subprocess.TimeoutExpired:
             self.close()
             return ChildFailed("closed the channel it answers on", died=True)
-        said = self._last_line()
+        said = self.last_lines(1)
         self.close()
         if status < 0:
             name = signal.Signals(-status).name
             memory = (
                 f" (memory limit {self._memory_bytes >> 30} GiB)"
-                if name in {"SIGKILL", "SIGABRT"} and self._memory_bytes
+                if name in {"SIGKILL", "SIGABRT"} and self._memory_bytes > 0
                 else ""
             )
             how = f"was ended by {name}{memory}"
@@ -156,11 +160,13 @@ class Child:
             how = f"ended the process with exit status {status}"
         return ChildFailed(f"{how}: {said}" if said else how, died=True)
 
-    def _last_line(self) -> str:
+    def last_lines(self, count: int) -> str:
+        """The end of what the child printed, as one line: without empty lines and rules (`=====`)."""
         size = self._output.seek(0, os.SEEK_END)
         self._output.seek(max(0, size - 4096))
         lines = self._output.read().decode(errors="replace").split("\n")
-        return next((line.strip()[:200] for line in reversed(lines) if line.strip()), "")
+        said = [line.strip("=-_ \r\t")[:200] for line in lines if any(map(str.isalnum, line))]
+        return " / ".join(said[-count:])
 
     def close(self) -> None:
         """Ends the child and its process group. Safe to call twice."""

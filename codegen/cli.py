@@ -1,7 +1,7 @@
 """The command line: options in, named steps, an exit status out.
 
-Exit status: 0 done and accepted; 1 looked at and refused; 2 the input can't be used; 130 stopped by
-Ctrl-C; 141 the reader of the output left. Code and data go to standard output, all else to standard
+Exit status: 0 done and accepted; 1 looked at and refused; 2 the input can't be used; 129, 130, 143
+stopped by SIGHUP, Ctrl-C, SIGTERM; 141 the reader of the output left. Code and data go to standard output, all else to standard
 error. A command imports what it needs in its body, so that `codegen check` and `codegen --help` start
 without PyTorch and Triton.
 """
@@ -11,11 +11,13 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import click
+from click.core import ParameterSource
 
 from codegen import __version__
 from codegen.outcome import BadInput, Refused
@@ -27,12 +29,20 @@ _OUTPUT_IS_GONE = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG)
 
 
 class _Commands(click.Group):
-    """The commands of this module, and `bench` and `render`, which are imported when they are asked for."""
+    """The commands of this module, and those of others, which are imported when they are asked for."""
 
     def list_commands(self, context: click.Context) -> list[str]:
-        return sorted([*super().list_commands(context), "bench", "render"])
+        return sorted([*super().list_commands(context), "accept", "bench", "profile", "render"])
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name == "accept":
+            from codegen.accept_command import accept
+
+            return accept
+        if name == "profile":
+            from codegen.profile_command import profile
+
+            return profile
         if name == "render":
             from codegen.render_command import render
 
@@ -124,8 +134,10 @@ def _tuning_options(command: Callable[..., int]) -> Callable[..., int]:
         [
             click.option(
                 "--inputs",
+                multiple=True,
                 metavar="SPEC",
-                help="What forward is called with: 'float32[8192,2048] tril bfloat16[4096,4096] 0.5'.",
+                help="What forward is called with: 'float32[8192,2048] tril bfloat16[4096,4096] 0.5'. "
+                "Repeat for several sets.",
             ),
             click.option(
                 "--problem",
@@ -151,7 +163,16 @@ def _tuning_options(command: Callable[..., int]) -> Callable[..., int]:
 @cli.command()
 @click.argument("paths", nargs=-1, metavar="PATH...")
 @_tuning_options
-@click.option("--gpu", metavar="NAME", help="The target; it need not be in this machine.")
+@click.option(
+    "--gpu",
+    metavar="NAME",
+    help="The target; it need not be in this machine. [default: the prompt's, or the one that is]",
+)
+@click.option(
+    "--measure/--no-measure",
+    default=None,
+    help="Time every allowed config on the GPU. [default: if the target is in this machine]",
+)
 @click.option(
     "--reference",
     metavar="EXPR",
@@ -190,11 +211,12 @@ def _tuning_options(command: Callable[..., int]) -> Callable[..., int]:
 )
 def retune(
     paths: tuple[str, ...],
-    inputs: str | None,
+    inputs: tuple[str, ...],
     problem: str | None,
     launch: str | None,
     ncu: str | None,
     gpu: str | None,
+    measure: bool | None,
     reference: str | None,
     num_warps: str | None,
     num_stages: str | None,
@@ -211,6 +233,9 @@ def retune(
     PATH is a .py file, an optimization prompt (.txt, .md) with the code in it, or - for standard input. Every
     config is compiled for the GPU and run in Triton's interpreter; those that cannot launch or are wrong go,
     neighbours within the stage's rules come. Nothing else in the file changes.
+
+    With the GPU here, every neighbour is compiled, checked and timed on it, the fastest come, and nothing is
+    written that does not beat the file as it was.
     """
     from codegen import tune
     from codegen.job import Options
@@ -221,6 +246,10 @@ def retune(
         raise click.UsageError("Several files need -w or --diff.")
     where = tune.Output(write, output, diff, json_path)
     if set_path is not None:
+        if unused := _given_besides("paths", "set_path", "at", "write", "output", "diff"):
+            raise click.UsageError(
+                f"--set writes configs as they are, compiles nothing and has no use for {', '.join(unused)}."
+            )
         tune.set_configs(set_path, paths, where, at == "definition")
         return ACCEPTED
     if not paths:
@@ -230,7 +259,8 @@ def retune(
             Options(
                 path=path,
                 gpu=gpu,
-                inputs=inputs,
+                inputs=inputs[0] if inputs else None,
+                more_inputs=inputs[1:],
                 problem=problem,
                 reference=reference,
                 ncu=ncu,
@@ -239,12 +269,24 @@ def retune(
                 max_configs=max_configs,
                 launch=launch,
                 at_definition=at == "definition",
+                measure=measure,
             )
             for path in paths
         ],
         where,
     )
     return ACCEPTED
+
+
+def _given_besides(*names: str) -> list[str]:
+    """The options on the command line other than these, as they are spelled."""
+    context = click.get_current_context()
+    return [
+        max(parameter.opts, key=len)
+        for parameter in context.command.params
+        if parameter.name not in names
+        and context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+    ]
 
 
 @cli.command()
@@ -258,7 +300,7 @@ def retune(
 )
 def inspect(
     path: str,
-    inputs: str | None,
+    inputs: tuple[str, ...],
     problem: str | None,
     launch: str | None,
     ncu: str | None,
@@ -269,7 +311,14 @@ def inspect(
     from codegen import tune
     from codegen.job import Options
 
-    options = Options(path=path, inputs=inputs, problem=problem, launch=launch, ncu=ncu)
+    options = Options(
+        path=path,
+        inputs=inputs[0] if inputs else None,
+        more_inputs=inputs[1:],
+        problem=problem,
+        launch=launch,
+        ncu=ncu,
+    )
     tune.inspect(options, gpu_names, json_path)
     return ACCEPTED
 
@@ -325,9 +374,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             return status
     except click.exceptions.Exit as stop:  # --help, --version
         return stop.exit_code
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:  # `codegen` alone
         error.show()
-        return error.exit_code
+        return BAD_INPUT
+    except click.ClickException as error:
+        inner: click.Context | None = getattr(error, "ctx", None)
+        command = inner.command_path if inner else "codegen"
+        message = " ".join(error.format_message().split()).rstrip(".")
+        click.echo(f"codegen: {message} (see {command} --help)", err=True)
+        return BAD_INPUT
     except BadInput as error:
         click.echo(f"codegen: {error}", err=True)
         return BAD_INPUT
@@ -339,8 +394,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
+def _stop(number: int, frame: object) -> NoReturn:
+    """Ends the program from where it is, so that what it started and its temporary files go with it."""
+    raise SystemExit(128 + number)
+
+
 def run() -> NoReturn:
     """The console entry point."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup has the second ignored
+            signal.signal(number, _stop)
     if sys.stdout is None or sys.stderr is None:  # closed by the caller: `codegen ... >&-`
         raise SystemExit(BAD_INPUT)
     if isinstance(sys.stdout, io.TextIOWrapper):

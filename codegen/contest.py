@@ -1,170 +1,331 @@
-"""Measures the cases of a benchmark: renders each kernel, checks every config, and times the best with its opponents."""
+"""The steps that measure: which configs of a file are right, which of them is fastest, and whether that beats
+another file's.
+
+What a file's speed means: the speed of its fastest config that is right, forced, for each given set of inputs. A
+wrong config's speed counts for nothing.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import statistics
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from codegen import evidence
-from codegen.benchmark import Case
-from codegen.evidence import Choice, Machine, Subject
-from codegen.families import find_family
-from codegen.fitting import choose_compiled, forward_inputs
-from codegen.gpu import GpuSpec, known_gpus
+from codegen.evidence import Case, Checkup, Choice, Race, Subject
+from codegen.judge import Pairing, fault_of, join, more_rounds
 from codegen.measure import Bench
-from codegen.outcome import BadInput, Refused
-from codegen.render import choose, environment, render
-from codegen.scoreboard import Outcome, Side
-from codegen.spec import Configs
+from codegen.outcome import BadInput
+from codegen.toolchain import LiveSite, Progress
 from codegen.verify import Against
 
-OURS = "codegen"
-SCREENING_ROUNDS = 3  # of all configs, to find the best
-ROUNDS = 15  # of the best with its opponents
-_AHEAD = 2  # cases that are compiled while another is timed
+# Successive halving: rounds of each heat, and how many subjects go on into the next. The spread of one
+# kernel's medians is 0.35 % (H200), so what is worth choosing between gets the rounds.
+HEATS = ((5, 12), (15, 6), (40, 1))
+CONTROL = "original again"
+
+
+@contextlib.contextmanager
+def awake(bench: Bench) -> Iterator[Callable[[], Bench]]:
+    """Wakes the bench while other things are done; what it yields waits until it is awake.
+
+    PyTorch's import there takes as long as the compiler's import here. A bench that can't be used says so
+    when it is asked.
+    """
+
+    def wake() -> None:
+        with contextlib.suppress(BadInput):
+            bench.machine()
+
+    # A child ends with the thread that started it (worker.py), so the thread lives on: an executor's does.
+    with ThreadPoolExecutor(1) as beside:
+        waking = beside.submit(wake)
+
+        def ready() -> Bench:
+            waking.result()
+            return bench
+
+        yield ready
 
 
 @dataclass(frozen=True)
-class _Kernel:
-    """A kernel file and the ways to run it."""
+class Terms:
+    """What is right, and how float32 products are meant to be computed: `ieee` or `tf32`."""
 
-    path: Path
-    subjects: tuple[Subject, ...]  # one for each config; labels `name #0`, ...
-    configs: tuple[str, ...]
-
-
-def target_of(machine: Machine) -> GpuSpec:
-    """The known GPU that a machine has. Raises BadInput where it is not known."""
-    for gpu in known_gpus():
-        if gpu.name == machine.gpu:
-            return gpu
-    raise BadInput(f"{machine.gpu} is not among the GPUs that codegen knows (`codegen gpus`)")
+    against: Against
+    promise: str
 
 
-def measure(
-    cases: Sequence[Case], bench: Bench, folder: Path, *, rounds: int = ROUNDS, ahead: bool = True
-) -> Iterator[Outcome]:
-    """The outcome of each case, in order, as soon as it is known. Files are written to `folder`.
+@dataclass(frozen=True)
+class Entry:
+    """One config of one kernel of a file."""
 
-    `ahead` compiles the next cases' configs meanwhile, in processes of their own, where the compiler finds them
-    again; and leaves out those that do not fit. Without it a config is compiled when it is first run.
-    """
-    gpu = target_of(bench.machine())
-    with ThreadPoolExecutor(_AHEAD) as pool:
-        chosen: list[Future[Configs]] = []
-        for index, case in enumerate(cases):
-            while len(chosen) < min(len(cases), index + 1 + _AHEAD):
-                chosen.append(pool.submit(_configs, cases[len(chosen)], gpu, ahead))
-            try:
-                configs = chosen[index].result()
-            except (BadInput, Refused) as refusal:
-                yield Outcome(case, None, "", skipped=((OURS, str(refusal)),))
-                continue
-            yield _contest(case, _rendered(case, gpu, configs, folder), bench, folder, rounds)
+    label: str  # unique in a run
+    site: int  # of the kernel, among the file's
+    choice: Choice
 
 
-def _configs(case: Case, gpu: GpuSpec, compiled: bool) -> Configs:
-    return choose_compiled(case.problem, gpu)[0] if compiled else choose(case.problem, gpu)
+@dataclass(frozen=True)
+class Standing:
+    """How an entry did: right or not, and its time for each given set of inputs, where it was timed."""
+
+    entry: Entry
+    checkup: Checkup
+    times_us: tuple[float | None, ...] = ()
+
+    @property
+    def right(self) -> bool:
+        return fault_of(self.checkup) is None
 
 
-def _rendered(case: Case, gpu: GpuSpec, configs: Configs, folder: Path) -> _Kernel:
-    source = render(case.problem, gpu, configs)
-    # Of several kernels the first is the one that the problem's own sizes lead to.
-    kernel = next(iter(find_family(case.problem.family).form(case.problem, gpu).kernels))
-    return _kernel(OURS, folder / f"{_module(case.name)}.py", source, kernel)
-
-
-def _kernel(name: str, path: Path, source: str, kernel: str | None = None) -> _Kernel:
-    """Writes a file; its subjects are the configs of one kernel, or, if it tunes none, the file as it is."""
-    path.write_text(source, "utf-8")
-    lines = source.splitlines()
-    starts = [number for number, line in enumerate(lines, 1) if line == "@triton.autotune("]
-    for start in starts:
-        end = next(n for n in range(start, len(lines)) if lines[n].startswith("def "))
-        found = lines[end].removeprefix("def ").partition("(")[0]
-        if found != (kernel or found):
-            continue
-        configs = _listed("\n".join(lines[start:end]))
-        subjects = tuple(
-            Subject(f"{name} #{index}", path, (Choice(found, start, index, warps, stages),))
-            for index, (_, warps, stages) in enumerate(configs)
+def entries_of(name: str, sites: Sequence[LiveSite]) -> list[Entry]:
+    """Every config of the file as it stands: `candidate #2`, with the kernel's name where there are several."""
+    return [
+        Entry(
+            label(name, site, sites, number),
+            place,
+            Choice(site.kernel, site.line, number, config.warps or 0, config.stages or 0),
         )
-        return _Kernel(path, subjects, tuple(text for text, _, _ in configs))
-    return _Kernel(path, (Subject(name, path),), ("",))
+        for place, site in enumerate(sites)
+        for number, config in enumerate(site.configs)
+    ]
 
 
-def _listed(decorator: str) -> list[tuple[str, int, int]]:
-    """The configs of an autotune decorator, for a person, with their warps and stages."""
-    import re
+def label(name: str, site: LiveSite, sites: Sequence[LiveSite], number: int) -> str:
+    return f"{name} {site.kernel} #{number}" if len(sites) > 1 else f"{name} #{number}"
 
-    found = []
-    for meta, warps, stages in re.findall(
-        r"triton\.Config\(\s*\{(.*?)\},\s*num_warps=(\d+),\s*num_stages=(\d+)", decorator, re.DOTALL
-    ):
-        sides = ",".join(re.findall(r": (\d+)", meta))
-        found.append((f"{sides} w{warps} s{stages}", int(warps), int(stages)))
+
+def subject(path: Path, entry: Entry, beside: Mapping[int, Entry], name: str = "") -> Subject:
+    """The file with this config forced, and its other kernels at the configs given for them."""
+    others = [other.choice for site, other in sorted(beside.items()) if site != entry.site]
+    return Subject(name or entry.label, path, (entry.choice, *others))
+
+
+def check(
+    bench: Bench,
+    path: Path,
+    entries: Sequence[Entry],
+    cases: Sequence[Case],
+    terms: Terms,
+    on_done: Callable[[int], None] | None = None,
+) -> list[Standing]:
+    """Every entry on every case, each beside the first entry of the file's other kernels.
+
+    Raises BadInput when the reference fails on given inputs.
+    """
+    first = first_of(entries)
+    standings: list[Standing] = []
+    for entry in entries:
+        standings.append(check_one(bench, path, entry, first, cases, terms))
+        if on_done:
+            on_done(len(standings))
+    return _again_beside_right_ones(bench, path, standings, first, cases, terms)
+
+
+def check_one(
+    bench: Bench,
+    path: Path,
+    entry: Entry,
+    beside: Mapping[int, Entry],
+    cases: Sequence[Case],
+    terms: Terms,
+) -> Standing:
+    one = subject(path, entry, beside)
+    (checkup,) = bench.check([one], cases, terms.against, terms.promise)
+    return Standing(entry, checkup)
+
+
+def _again_beside_right_ones(
+    bench: Bench,
+    path: Path,
+    standings: list[Standing],
+    first: Mapping[int, Entry],
+    cases: Sequence[Case],
+    terms: Terms,
+) -> list[Standing]:
+    """In a file with several kernels, a wrong first config of one makes every config of the others look wrong."""
+    right = first_right(standings)
+    moved = {site for site, entry in right.items() if entry != first.get(site)}
+    return [
+        (
+            check_one(bench, path, each.entry, {**first, **right}, cases, terms)
+            if not each.right and moved - {each.entry.site}
+            else each
+        )
+        for each in standings
+    ]
+
+
+def first_right(standings: Sequence[Standing]) -> dict[int, Entry]:
+    """Of each kernel the first config that is right; kernels that have none are left out."""
+    return first_of([each.entry for each in standings if each.right])
+
+
+def first_of(entries: Sequence[Entry]) -> dict[int, Entry]:
+    """Of each kernel the first entry."""
+    found: dict[int, Entry] = {}
+    for entry in entries:
+        found.setdefault(entry.site, entry)
     return found
 
 
-def _contest(case: Case, ours: _Kernel, bench: Bench, folder: Path, rounds: int) -> Outcome:
-    against = Against(reference=case.reference)
-    given = evidence.Case(forward_inputs(case.problem), seed=0, purpose="given")
-    skipped: dict[str, str] = {}
-    peers = [name for name in (*case.rivals, *case.peers) if name not in _TIMED]
-    kernels = {OURS: ours}
-    for name in peers:
-        source = environment().get_template(f"peers/{name}.py.jinja").render(problem=case.problem)
-        path = folder / f"{_module(case.name)}_{_module(name)}.py"
-        kernels[name] = _kernel(name, path, source)
-    best: dict[str, tuple[Subject, float]] = {}  # by contestant, with its error
-    library_error = None
-    for name, kernel in kernels.items():
-        right: dict[str, tuple[Subject, float]] = {}
-        checkups = bench.check(kernel.subjects, [given], against, case.promise)
-        for subject, checkup in zip(kernel.subjects, checkups, strict=True):
-            finding = checkup.findings[0] if checkup.findings else None
-            if name == OURS and finding and finding.library_error is not None:
-                library_error = finding.library_error
-            why = checkup.fault or (finding.refused if finding else "nothing was found out")
-            if why and name == OURS:
-                skipped[subject.label] = why
-            elif why:
-                skipped[name] = why
-            elif finding:
-                right[subject.label] = (subject, finding.relative_error)
-        if len(right) > 1:
-            subjects = [subject for subject, _ in right.values()]
-            race = bench.race(subjects, given, SCREENING_ROUNDS, against, case.promise)
-            skipped |= dict(race.failures)
-            right = {label: right[label] for label in race.labels}
-            times = {label: statistics.median(race.samples_us(label)) for label in right}
-            right = dict(sorted(right.items(), key=lambda item: times[item[0]]))
-        if right:
-            best[name] = next(iter(right.values()))
-            skipped.pop(name, None)
-    if OURS not in best:
-        return Outcome(case, None, "", skipped=tuple(skipped.items()))
-    timed = [label for label in (*case.baselines, *case.peers) if label in _TIMED]
-    subjects = [subject for subject, _ in best.values()]
-    subjects += [Subject(label, baseline=label) for label in timed]
-    race = bench.race(subjects, given, rounds, against, case.promise)
-    skipped |= dict(race.failures)
-    names = {subject.label: name for name, (subject, _) in best.items()}
-    sides = {}
-    for label in race.labels:
-        name = names.get(label, label)
-        error = best[name][1] if name in best else library_error
-        sides[name] = Side(name, statistics.median(race.samples_us(label)), error)
-    chosen = ours.configs[ours.subjects.index(best[OURS][0])]
-    others = tuple(side for name, side in sides.items() if name != OURS)
-    return Outcome(case, sides.get(OURS), chosen, others, tuple(skipped.items()))
+def time_all(
+    bench: Bench,
+    path: Path,
+    standings: Sequence[Standing],
+    cases: Sequence[Case],
+    terms: Terms,
+    show: Progress,
+    sites: Collection[int],
+) -> list[Standing]:
+    """The standings with the times of those that are right, kernel by kernel, for each case.
+
+    `sites` are the kernels that these cases launch. The median of the last heat an entry took part in. None: not timed, or out of the race for a reason
+    that its checkup then names.
+    """
+    beside = first_right(standings)
+    timed = list(standings)
+    launched = [site for site in beside if site in sites]
+    rounds = sum(rounds for rounds, _ in HEATS) * len(cases) * len(launched)
+    done = 0
+    for case in cases:
+        for site in launched:
+            running = {
+                each.entry.label: subject(path, each.entry, beside)
+                for each in timed
+                if each.right and each.entry.site == site
+            }
+            times, failures, done = _heats(
+                bench, list(running.values()), case, terms, show, done, rounds
+            )
+            timed = [_with_time(each, times, failures) for each in timed]
+    return timed
 
 
-_TIMED = ("eager", "compile", "max-autotune")  # baselines that a bench makes itself
+def _with_time(
+    each: Standing, times: Mapping[str, float | None], failures: Mapping[str, str]
+) -> Standing:
+    name = each.entry.label
+    if name in failures:
+        reason = f"could not be timed: {failures[name]}"
+        each = replace(each, checkup=replace(each.checkup, fault=reason))
+    return each if name not in times else replace(each, times_us=(*each.times_us, times[name]))
 
 
-def _module(name: str) -> str:
-    return name.replace("-", "_")
+def _heats(
+    bench: Bench,
+    subjects: Sequence[Subject],
+    case: Case,
+    terms: Terms,
+    show: Progress,
+    done: int,
+    total: int,
+) -> tuple[dict[str, float | None], dict[str, str], int]:
+    times: dict[str, float | None] = {each.label: None for each in subjects}
+    failures: dict[str, str] = {}
+    left = list(subjects)
+    for rounds, go_on in HEATS:
+        if left:
+            start = done
+            race = bench.race(
+                left,
+                case,
+                rounds,
+                terms.against,
+                terms.promise,
+                lambda n, start=start: show("timing", start + n, total),  # type: ignore[misc]
+            )
+            failures |= dict(race.failures)
+            for name in race.labels:
+                times[name] = statistics.median(race.samples_us(name))
+            ranked = sorted(race.labels, key=lambda name: (times[name] or 0.0, name))
+            left = [each for each in left if each.label in ranked[:go_on]]
+        done += rounds
+        show("timing", done, total)
+    return times, failures, done
+
+
+def fastest(standings: Sequence[Standing], case: int) -> dict[int, Entry]:
+    """Of each kernel the fastest right config for one set of inputs."""
+    best: dict[int, tuple[float, Entry]] = {}
+    for each in standings:
+        time = each.times_us[case] if case < len(each.times_us) else None
+        if each.right and time is not None:
+            site = each.entry.site
+            best[site] = min(best.get(site, (time, each.entry)), (time, each.entry), key=_time)
+    return {site: entry for site, (_, entry) in best.items()}
+
+
+def _time(pair: tuple[float, Entry]) -> float:
+    return pair[0]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of two files in the last race: its fastest configs."""
+
+    path: Path
+    best: Mapping[int, Entry]
+
+    def subject(self, name: str) -> Subject:
+        return Subject(name, self.path, tuple(entry.choice for entry in self.best.values()))
+
+    @property
+    def label(self) -> str:
+        return ", ".join(entry.label for entry in self.best.values())
+
+
+def last_race(
+    bench: Bench,
+    candidate: Side,
+    original: Side | None,
+    baselines: Sequence[Subject],
+    case: Case,
+    terms: Terms,
+    margin: float,
+    among: int,
+    show: Callable[[int], None],
+) -> tuple[Race, Pairing | None]:
+    """The two files' best side by side with the baselines, until the judge has seen enough.
+
+    The original runs twice under two names: the difference between the two says what a race can resolve.
+    """
+    pairing = Pairing(original.label, candidate.label, CONTROL) if original else None
+    subjects = [candidate.subject(candidate.label), *baselines]
+    if original:
+        subjects[1:1] = [original.subject(original.label), original.subject(CONTROL)]
+    race: Race | None = None
+    while rounds := _rounds(race, pairing, margin, among):
+        done = len(race.rounds_us) if race else 0
+        more = bench.race(
+            subjects,
+            case,
+            rounds,
+            terms.against,
+            terms.promise,
+            lambda n, done=done: show(done + n),  # type: ignore[misc]
+        )
+        race = more if race is None else join(_only(race, more.labels), _only(more, race.labels))
+        if not more.rounds_us:  # nobody is left to be timed
+            break
+        subjects = [each for each in subjects if each.label in race.labels]
+    assert race is not None, "there is always a first look"
+    return race, pairing
+
+
+def _rounds(race: Race | None, pairing: Pairing | None, margin: float, among: int) -> int:
+    if pairing is None:  # nothing to decide: a first look's worth, for the times
+        return 0 if race else more_rounds(None, Pairing("", ""))
+    return more_rounds(race, pairing, margin, among)
+
+
+def _only(race: Race, labels: Sequence[str]) -> Race:
+    """The race without the columns of those that fell out in its other stretch."""
+    kept = [place for place, name in enumerate(race.labels) if name in labels]
+    return replace(
+        race,
+        labels=tuple(race.labels[place] for place in kept),
+        rounds_us=tuple(tuple(row[place] for place in kept) for row in race.rounds_us),
+    )

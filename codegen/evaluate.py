@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeGuard
 
-from codegen.axes import Axes
+from codegen.axes import Axes, Dim
 from codegen.graph import Graph, Node, Ref, Unsupported
 from codegen.operands import Applied, Mask, Operand, Product, Value, mask_of, zeros_of
 from codegen.problem import FLOAT8, ITEM_BYTES, STEPS
@@ -152,11 +152,7 @@ class _Reading:
     def _product(self, node: Node, one: Value, other: Value) -> Product:
         left, right = self._factor(node, one), self._factor(node, other)
         if left.node == right.node:
-            raise Unsupported(
-                node.name,
-                node.line,
-                f"{left.name} is both operands, and ModelNew takes two: give it to forward twice",
-            )
+            right = self._apart(right)
         if left.stored_dtype != right.stored_dtype:
             raise Unsupported(
                 node.name,
@@ -170,6 +166,26 @@ class _Reading:
             self.axes.equate(one_dim, other_dim)
         dims = (*left.dims[:-1], right.dims[-1])
         return Product(node, left, right, left.dims[-1], dims, node.dtype)
+
+    def _apart(self, operand: Operand) -> Operand:
+        """The operand with axes of its own: what is used twice runs along different axes in each use."""
+        fresh: dict[int, Dim] = {}
+
+        def renamed(dim: Dim) -> Dim:
+            for axis in self.axes.resolve(dim):
+                fresh.setdefault(axis, self.axes.new(self.axes.size((axis,))))
+            return tuple(part for axis in self.axes.resolve(dim) for part in fresh[axis])
+
+        def both(mask: Mask) -> Mask:
+            return renamed(mask[0]), renamed(mask[1])
+
+        return replace(
+            operand,
+            axes=tuple(map(renamed, operand.axes)),
+            dims=tuple(map(renamed, operand.dims)),
+            zeros=frozenset(map(both, operand.zeros)),
+            mask=operand.mask and both(operand.mask),
+        )
 
     def _factor(self, node: Node, value: Value) -> Operand:
         if isinstance(value, Product):
@@ -248,6 +264,8 @@ class _Reading:
         if added.mask is not None:
             raise Unsupported(node.name, node.line, f"it adds a triangle of {added.name}")
         if isinstance(product, Product):
+            if added.node in product.used:
+                added = self._apart(added)
             missing = len(product.dims) - len(added.dims)
             dims = ((),) * missing + added.dims
             fits = missing >= 0 and all(

@@ -130,12 +130,13 @@ class Race:
 
 @dataclass(frozen=True)
 class Interval:
-    """A confidence interval of a ratio of times."""
+    """A confidence interval of a ratio of times, or of a time in microseconds."""
 
     low: float
     estimate: float
     high: float
-    confidence: float  # 0.99: of all such intervals, that share holds the true ratio
+    confidence: float  # 0.99: of all such intervals, that share holds the true value
+    widened: float = 0.0  # at each end, as a share, for what more samples would not show
 
 
 @dataclass(frozen=True)
@@ -148,3 +149,4 @@ class Verdict:
     speedup: Interval | None = (
         None  # original over candidate; None: nothing to compare with, or not timed
     )
+    slower: bool = False  # the whole interval lies below 1

@@ -15,7 +15,7 @@ from codegen.outcome import Rejected
 from codegen.problem import Problem
 from codegen.render import choose, render
 from codegen.spec import Configs
-from codegen.toolchain import Built, Compiler, Job, UserFile
+from codegen.toolchain import Built, Compilation, Compiler, UserFile
 
 Compiled = dict[tuple[str, Config], Built | Rejected]  # by kernel and config
 
@@ -67,7 +67,7 @@ def compile_configs(
             # Sizes of odd bytes lead to the kernel that takes any.
             sites = compiler.launches(None, forward_inputs(_odd(problem))).sites
             jobs = [
-                Job(site.index, number, config.warps or 0, config.stages or 0)
+                Compilation(site.index, number, config.warps or 0, config.stages or 0)
                 for site in sites
                 for number, config in enumerate(site.configs)
             ]

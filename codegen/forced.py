@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,19 +23,29 @@ class Pick:
 
 
 _FIRST = Pick(0)
+Around = Callable[[Autotuner], contextlib.AbstractContextManager[None]]
+
+
+def key_of(tuner: Autotuner) -> tuple[str, int]:
+    """What an autotuned kernel is known by: its name, and the line of its first decorator."""
+    return tuner.base_fn.__name__, tuner.base_fn.__code__.co_firstlineno
+
+
+def _nothing(_tuner: Autotuner) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()
 
 
 @contextlib.contextmanager
-def forced(picks: Mapping[tuple[str, int], Pick]) -> Iterator[None]:
+def forced(picks: Mapping[tuple[str, int], Pick], around: Around = _nothing) -> Iterator[None]:
     """Within it each kernel, known by its name and first line, runs with its pick and never benchmarks.
 
-    Kernels not named run with their first config.
+    Kernels not named run with their first config. `around` makes what the launch itself, hooks left out,
+    happens in.
     """
     tuned, execute = Autotuner.run, GridExecutor.__call__
 
     def run(self: Autotuner, *args: Any, **kwargs: Any) -> Any:
-        name, line = self.base_fn.__name__, self.base_fn.__code__.co_firstlineno
-        pick = picks.get((name, line), _FIRST)
+        pick = picks.get(key_of(self), _FIRST)
         config = self.configs[pick.config]
         if pick.warps is not None and pick.stages is not None:
             config = with_knobs(config, pick.warps, pick.stages)
@@ -43,7 +53,8 @@ def forced(picks: Mapping[tuple[str, int], Pick]) -> Iterator[None]:
             config.pre_hook(
                 {**dict(zip(self.arg_names, args, strict=False)), **kwargs, **config.all_kwargs()}
             )
-        return self.fn.run(*args, **kwargs, **config.all_kwargs())
+        with around(self):
+            return self.fn.run(*args, **kwargs, **config.all_kwargs())
 
     def on_cpu(self: GridExecutor, *args: Any, **kwargs: Any) -> None:
         with torch._C.DisableTorchFunction():  # the interpreter itself must see where tensors are

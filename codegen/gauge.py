@@ -8,10 +8,12 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 import triton
+from torch.utils._python_dispatch import _disable_current_modes
 from triton.runtime.autotuner import Autotuner
 from triton.runtime.jit import JITFunction
 
@@ -185,7 +187,12 @@ class Gauge:
         if path not in self._modules:
             self._progress({"step": "import"})
             with self._present():
-                self._modules[path] = import_file(path)
+                module = import_file(path)
+            if Path(module.__file__ or "").resolve() != Path(path).resolve():
+                raise BadInput(
+                    f"{module.__name__} is another file's module here: {module.__file__}"
+                )
+            self._modules[path] = module
         return self._modules[path]
 
     @contextlib.contextmanager
@@ -243,7 +250,12 @@ class Gauge:
             function = torch.compile(function, **_BASELINES[name])
         elif name != "eager":
             raise BadInput(f"no baseline {name!r}")
-        return lambda values: flat(function(*values))
+
+        def call(values: list[Any]) -> Outputs:
+            with _disable_current_modes():  # torch.compile does not go through them
+                return flat(function(*values))
+
+        return call
 
     @contextlib.contextmanager
     def _watching(self, seen: Observed) -> Iterator[None]:

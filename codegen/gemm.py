@@ -8,11 +8,11 @@ from codegen.gemm_configs import (
     peak_tflops,
     pointer_candidates,
 )
-from codegen.gemm_split import READ_SHARED_MEMORY, SPLIT, SplitView, split_candidates
+from codegen.gemm_split import SPLIT, SplitView, split_candidates
 from codegen.gemm_view import View
 from codegen.gpu import GpuSpec
 from codegen.outcome import BadInput
-from codegen.precision import resolved_precision
+from codegen.precision import READ_SHARED_MEMORY, resolved_precision
 from codegen.problem import FLOAT8, ITEM_BYTES, Problem
 from codegen.spec import Family, Form
 

@@ -16,9 +16,6 @@ from codegen.problem import ITEM_BYTES, Problem
 from codegen.rank import seconds
 from codegen.spec import Candidate
 
-# Hopper and data-centre Blackwell: their tensor cores take operands straight from shared memory, which
-# the tensor memory accelerator fills. Others read them through registers, and gain nothing from it.
-READ_SHARED_MEMORY = (9, 10)  # major compute capabilities
 SPLIT = {"fp16": 1, "fp16x3": 2}  # precision -> float16 parts of an operand
 
 # BLOCK_M, BLOCK_N, warps, stages, programs on a multiprocessor, reason. Steps of K are 64 elements, 128 bytes: the

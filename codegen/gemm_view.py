@@ -39,6 +39,15 @@ class View:
     packed: str = ""
 
     @property
+    def function(self) -> str:
+        """The wrapper's name."""
+        return "gemm"
+
+    @property
+    def formula(self) -> str:
+        return self.problem.formula
+
+    @property
     def folded(self) -> bool:
         """Whether A's leading dimensions are only more rows: one B serves all, and A enters as stored."""
         problem = self.problem
@@ -90,6 +99,16 @@ class View:
     def key(self) -> tuple[str, ...]:
         """What a change of asks for tuning anew: every size. Triton adds the operands' types."""
         return ("M", "N", "K", *self.batch_sizes)
+
+    @property
+    def pointer_key(self) -> tuple[str, ...]:
+        """For the pointer kernel also the strides that are 1 if operands are contiguous.
+
+        An operand that lies the other way round in memory is loaded otherwise, so another config may be best. The
+        other strides are not there: where rows begin makes no such difference, and would tune anew for
+        every slice.
+        """
+        return (*self.key, *(f"stride_{x.letter}{x.columns.lower()}" for x in (self.a, self.b)))
 
     @property
     def batch_sizes(self) -> tuple[str, ...]:

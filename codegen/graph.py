@@ -27,7 +27,7 @@ class Node:
     """One operation of ATen, PyTorch's library of operations, and the tensor it makes.
 
     Three kinds are no operations: `argument` (of forward, of whose making args[0] is the last node),
-    `parameter` (of the module, args[0] is its name) and `constant` (a tensor made before forward).
+    `parameter` (a tensor of the module, args[0] is its name) and `constant` (a tensor made before forward).
     """
 
     op: str  # `mm`, without namespace and overload

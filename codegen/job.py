@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codegen.gpu import GpuSpec, find_gpu
+from codegen.here import gpu_here
 from codegen.inputs import parse_inputs
 from codegen.ncu import KernelMetrics, read_metrics
 from codegen.outcome import BadInput
@@ -31,6 +32,7 @@ class Options:
     path: str
     gpu: str | None = None
     inputs: str | None = None
+    more_inputs: tuple[str, ...] = ()  # further --inputs
     problem: str | None = None
     reference: str | None = None
     ncu: str | None = None
@@ -39,6 +41,8 @@ class Options:
     max_configs: int | None = None
     launch: str | None = None
     at_definition: bool = False
+    measure: bool | None = None  # None: where the target is in this machine
+    read_profile: bool = True  # False: a profile in the prompt is passed over, readable or not
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,13 @@ class Job:
     after: bytes
     notes: tuple[str, ...]
 
+    def bare(self, code: bytes) -> bytes:
+        """The code without the empty lines that stand for what is before it in a prompt."""
+        return code[len(_empty_lines(self.before)) :]
+
     def whole(self, code: bytes) -> bytes:
-        return self.before + code + self.after
+        """The file or the prompt with the code in its place."""
+        return self.before + self.bare(code) + self.after
 
 
 @contextlib.contextmanager
@@ -62,13 +71,15 @@ def open_job(options: Options) -> Iterator[Job]:
     """
     data = read_input(options.path)
     prompt = _prompt_of(options.path, data)
-    code = prompt.code.encode() if prompt else data
+    before, bare, after = _parts(data, prompt)
+    code = _empty_lines(before) + bare
     with tempfile.TemporaryDirectory(prefix="codegen-") as folder:
         question = Question(
-            file=_user_file(options.path, prompt, data, code, Path(folder)),
+            file=_user_file(options.path, prompt, code, Path(folder)),
             code=code,
-            gpu=_gpu(options.gpu, prompt),
+            gpu=_gpu(options, prompt),
             inputs=parse_inputs(options.inputs) if options.inputs is not None else None,
+            more_inputs=tuple(map(parse_inputs, options.more_inputs)),
             problem=_existing(options.problem, "--problem"),
             reference=_expression(options.reference),
             metrics=_metrics(options, prompt),
@@ -77,8 +88,20 @@ def open_job(options: Options) -> Iterator[Job]:
             launch=_command(options.launch),
             at_definition=options.at_definition,
         )
-        start = len(data.decode()[: prompt.code_span[0]].encode()) if prompt else 0
-        yield Job(question, data[:start], data[start + len(code) :], _notes(options, prompt))
+        yield Job(question, before, after, _notes(options, prompt))
+
+
+def _parts(data: bytes, prompt: Prompt | None) -> tuple[bytes, bytes, bytes]:
+    """What stands before the code, the code, and what stands after it."""
+    if prompt is None:
+        return b"", data, b""
+    text, (start, end) = data.decode(), prompt.code_span
+    return text[:start].encode(), text[start:end].encode(), text[end:].encode()
+
+
+def _empty_lines(before: bytes) -> bytes:
+    """As many lines, so that every line of the code has the number that a person sees."""
+    return b"".join(re.findall(rb"\r?\n", before))
 
 
 def read_input(path: str) -> bytes:
@@ -113,9 +136,7 @@ def _prompt_of(path: str, data: bytes) -> Prompt | None:
         raise BadInput(f"{path}: {error}") from None
 
 
-def _user_file(
-    path: str, prompt: Prompt | None, data: bytes, code: bytes, folder: Path
-) -> UserFile:
+def _user_file(path: str, prompt: Prompt | None, code: bytes, folder: Path) -> UserFile:
     if path != STDIN and prompt is None:
         return UserFile(path, Path(path).resolve())
     stem = "stdin" if path == STDIN else Path(path).stem[:40]
@@ -123,14 +144,18 @@ def _user_file(
     copy = folder / f"{''.join(c if c.isalnum() and c.isascii() else '_' for c in stem)}_code.py"
     copy.write_bytes(code)
     name = "standard input" if path == STDIN else path
-    return UserFile(name, copy.resolve(), prompt.code_line(data.decode()) if prompt else 1)
+    return UserFile(name, copy.resolve())
 
 
-def _gpu(name: str | None, prompt: Prompt | None) -> GpuSpec:
-    if name is not None:
-        return find_gpu(name)
+def _gpu(options: Options, prompt: Prompt | None) -> GpuSpec:
+    """The GPU that is named, else the prompt's, else the one in this machine."""
+    if options.gpu is not None:
+        return find_gpu(options.gpu)
     if prompt is not None and prompt.gpu is not None:
         return prompt.gpu
+    here = gpu_here()
+    if here is not None:
+        return here
     why = f" ({prompt.gpu_problem})" if prompt is not None and prompt.gpu_problem else ""
     raise BadInput(
         f"which GPU is this for?{why} Give --gpu NAME, for instance --gpu rtx-4090 (`codegen gpus` lists all)"
@@ -180,7 +205,9 @@ def _metrics(options: Options, prompt: Prompt | None) -> dict[str, KernelMetrics
     try:
         if options.ncu is not None:
             return read_metrics(read_input(options.ncu).decode(errors="replace"))
-        if prompt is not None and prompt.metrics is not None and not _other_gpu(options, prompt):
+        if not options.read_profile or prompt is None or prompt.metrics is None:
+            return None
+        if not _other_gpu(options, prompt):
             return read_metrics(prompt.metrics, prompt.metrics_line)
     except BadInput as error:
         raise BadInput(f"{options.ncu or f'{options.path}: its metrics'}: {error}") from None
@@ -221,8 +248,11 @@ def _notes(options: Options, prompt: Prompt | None) -> tuple[str, ...]:
     if prompt is None:
         return ()
     notes: list[str] = []
-    if prompt.metrics is not None and options.ncu is None and _other_gpu(options, prompt):
+    unused = prompt.metrics is not None and options.ncu is None and options.read_profile
+    if unused and _other_gpu(options, prompt):
         notes.append("the prompt's profile is of another GPU: not used")
+    if not prompt.stage.blocks_fixed:
+        notes.append("the stage lets block sizes change: only num_warps and num_stages are changed")
     if options.gpu is None:
         notes += [
             f"{o.field} is {o.stated} as the prompt states (known: {o.known})"

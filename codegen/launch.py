@@ -8,9 +8,11 @@ Triton's own heuristics, binding and specialisation, so what is compiled is what
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import inspect
 import math
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,7 +38,7 @@ from codegen.load import (
     spec_of,
 )
 from codegen.outcome import BadInput
-from codegen.pretend import PretendCuda, pretend_gpu
+from codegen.pretend import PretendCuda, convert_fake_parameters, pretend_gpu
 
 MODEL = "ModelNew"
 _BASE_ADDRESS = 1 << 20  # of every fake tensor: aligned as PyTorch's allocator aligns
@@ -58,6 +60,7 @@ class Recorder:
     def __init__(self, progress: Callable[[Any], None]) -> None:
         self._progress = progress
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
+        convert_fake_parameters()
         self._made: list[Autotuner] = []
         self._sites: list[Recorded] = []
         # Triton asks a tensor for its address to specialise on its alignment; fake ones have none.
@@ -76,7 +79,8 @@ class Recorder:
         return operations[question.pop("op")](**question)
 
     def _load(self, path: str, gpu: dict[str, Any]) -> None:
-        """Imports the file, and notes the autotuned kernels it makes."""
+        """Imports the file, and notes the autotuned kernels it makes. What was loaded before is forgotten."""
+        self._made, self._sites = [], []
         pretend_gpu(GpuSpec(**gpu))
         with self._present(), making(self._made):
             self._module = import_file(path)
@@ -106,6 +110,7 @@ class Recorder:
                 run_command(command)
             except SystemExit as stop:
                 ended = None if stop.code in (None, 0) else f"exit status {stop.code}"
+                sys.stdout.flush()  # its last lines say more
             except Exception as error:  # foreign code: whatever it raises is the answer
                 ended = explain(error, path)
         return {"ended": ended, "sites": self._recorded()}
@@ -158,11 +163,10 @@ class Recorder:
             config = with_knobs(site.tuner.configs[job["config"]], job["warps"], job["stages"])
             results = [_replay(site.tuner, config, args, kwargs) for args, kwargs in site.calls]
             # What binds is the hungriest of the launches; they share one row. One unsafe launch is enough.
-            hungriest = max(
-                results, key=lambda result: (result["shared_bytes"], result["registers"])
-            )
+            most = max(results, key=lambda result: (result["shared_bytes"], result["registers"]))
             reasons = [result["unsafe"] for result in results if result["unsafe"]]
-            return {**hungriest, "unsafe": reasons[0] if reasons else None}
+            binary = _together([result["binary"] for result in results])
+            return {**most, "binary": binary, "unsafe": reasons[0] if reasons else None}
 
         with self._present(), self._fake:
             for index, result in build.in_forks(jobs, run, path=path, seconds=limit):
@@ -226,6 +230,13 @@ def _replay(
         JITFunction.run = run
     blocks = math.prod(int(side) for side in launched["grid"])
     return {"grid": blocks, **build.resources(launched["kernel"])}
+
+
+def _together(binaries: list[str]) -> str:
+    """One hash for the machine code of all launches: kernels that differ at some sizes are not the same."""
+    if len(set(binaries)) == 1:
+        return binaries[0]
+    return hashlib.sha256(" ".join(binaries).encode()).hexdigest()
 
 
 def _describe(values: tuple[Any, ...]) -> str:

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Protocol
 
-from codegen.child import MEMORY_LIMIT_BYTES, Child, ChildFailed
+from codegen.child import MEMORY_LIMIT_BYTES, NO_LIMIT, Child, ChildFailed
 from codegen.evidence import Case, Checkup, Clocks, Finding, Launched, Machine, Race, Subject
 from codegen.gpu import GpuSpec
 from codegen.inputs import describe, to_wire
@@ -32,7 +32,6 @@ _STEP_SECONDS = {
     "interpret": 120.0,  # the same in the interpreter
     "baseline": 600.0,  # torch.compile tries many kernels
 }
-_NO_LIMIT = 0  # CUDA maps far more memory than it uses
 
 OnChecked = Callable[[int, Checkup], None]  # the subject's place, the moment it is known
 OnRound = Callable[[int], None]  # rounds done so far
@@ -63,7 +62,8 @@ class Bench(Protocol):
         The unit is that of the dtype the library gives its result in. Both the relative error
         ‖out − ref‖ / ‖ref‖ and the largest error over the root mean square of ref must be within it.
 
-        Raises BadInput when the reference fails on a case whose purpose is `given`.
+        Without a reference (`against` is False) nothing is said about values. Raises BadInput when the reference
+        fails on a case whose purpose is `given`.
         """
         ...
 
@@ -206,16 +206,18 @@ class Device:
                 answer = self._ask(question, take)
             except ChildFailed as failure:
                 # Whoever had its turn; what was timed of the others stands, and they go on without it.
-                failures[self._turn] = str(failure)
+                labels = [subject.label for subject in alive]
+                blamed = [self._turn] if self._turn in labels else labels
+                failures |= dict.fromkeys(blamed, str(failure))
                 continue
             method = answer["method"]
             failures |= answer["failures"]
             if len(rows) >= rounds:
                 break
-        labels = tuple(subject.label for subject in subjects if subject.label not in failures)
+        timed = tuple(subject.label for subject in subjects if subject.label not in failures)
         return Race(
-            labels,
-            tuple(tuple(row[label] for label in labels) for row in rows),
+            timed,
+            tuple(tuple(row[label] for label in timed) for row in rows),
             method,
             tuple(clocks),
             tuple(failures.items()),
@@ -248,6 +250,7 @@ class Device:
             return _STEP_SECONDS.get(said.get("step", ""))
 
         child = self._ready()
+        self._turn = ""
         try:
             answer = child.ask(question, seconds=_STEP_SECONDS["import"], on_progress=progress)
         except ChildFailed as failure:
@@ -268,7 +271,7 @@ class Device:
                     "TRITON_DISABLE_LINE_INFO": "1",  # so that what was compiled ahead is found again
                     **({"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"} if gpu else {}),
                 },
-                memory_bytes=MEMORY_LIMIT_BYTES if gpu else _NO_LIMIT,
+                memory_bytes=MEMORY_LIMIT_BYTES if gpu else NO_LIMIT,
             )
             start = {"op": "start", "number": self._number, "gpu": asdict(gpu) if gpu else None}
             try:

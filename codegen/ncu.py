@@ -98,11 +98,7 @@ class KernelMetrics:
     @property
     def tensor_pipe_pct(self) -> float | None:
         """How busy the tensor cores are, by whichever of its metrics the profile has."""
-        rates = [
-            v
-            for name, v in self.values.items()
-            if re.search(r"pipe_tensor.*\.avg\.pct_of_peak", name)
-        ]
+        rates = [rate for name, rate in self.values.items() if TENSOR_PIPE.search(name)]
         return max(rates, default=None)
 
     @property
@@ -111,7 +107,7 @@ class KernelMetrics:
         found = {
             m[1]: v
             for name, v in self.values.items()
-            if (m := _STALL.fullmatch(name)) and m[1] != "selected"
+            if (m := STALL.fullmatch(name)) and m[1] != "selected"
         }
         return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
 
@@ -120,7 +116,8 @@ class KernelMetrics:
         return None if value is None else round(value)
 
 
-_STALL = re.compile(
+TENSOR_PIPE = re.compile(r"pipe_tensor.*\.avg\.pct_of_peak")
+STALL = re.compile(
     r"smsp__average_warps?_(?:latency_)?issue_stalled_(\w+?)(?:_per_issue_active)?\.ratio"
 )
 

@@ -55,6 +55,12 @@ class Product:
     mask: Mask | None = None
     masked_at: Node | None = None
 
+    @property
+    def used(self) -> frozenset[int]:
+        """The nodes of its operands, those of the steps included."""
+        added = (step.value for step in self.steps if isinstance(step.value, Operand))
+        return frozenset(operand.node for operand in (self.left, self.right, *added))
+
 
 Value = Operand | Product
 

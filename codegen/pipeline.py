@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from codegen.config import Config
 from codegen.outcome import Refused
 from codegen.question import Question
-from codegen.report import Report, SiteReport
+from codegen.report import Report, SiteReport, no_longer_read
 from codegen.rewrite import left_over, replace_configs
 from codegen.sites import Site
 from codegen.steps import (
+    Launched,
     build_originals,
     judge,
     match,
@@ -36,7 +38,7 @@ def inspect(question: Question, progress: Progress) -> Report:
         launched = match(question, sites, launches)
         rows = build_originals(question, compiler, launched, progress)
     reports = [profiled(question, each.report(rows[each.index])) for each in launched]
-    return _report(question, launches, sites, reports, "compiled, not run")
+    return report_of(question, launches, sites, reports, "compiled, not run")
 
 
 def retune(question: Question, progress: Progress) -> tuple[bytes, Report]:
@@ -50,6 +52,7 @@ def retune(question: Question, progress: Progress) -> tuple[bytes, Report]:
     with Compiler(question.file, question.gpu) as compiler:
         launches = record(question, compiler)
         launched = match(question, sites, launches)
+        refuse_unwritable(question, launched)
         stop = threading.Event()
         with ThreadPoolExecutor(1) as beside:
             checking = beside.submit(verify_originals, question, launches, launched, progress, stop)
@@ -67,16 +70,39 @@ def retune(question: Question, progress: Progress) -> tuple[bytes, Report]:
                 if configs != each.configs:
                     changes[each.index] = configs
             reports.append(report)
+    code = rewritten(question, changes)
+    verdict = _verdict(question, reports)
+    return code, report_of(question, launches, sites, reports, verdict, unread(question, code))
+
+
+def rewritten(question: Question, changes: Mapping[int, Sequence[Config]]) -> bytes:
+    """The file with other configs at some sites. Raises Refused, naming the file, for one that can't be rewritten."""
+    try:
+        return replace_configs(question.code, changes, question.at_definition)
+    except Refused as refusal:
+        raise Refused(f"{question.file.name}: {refusal}") from None
+
+
+def refuse_unwritable(question: Question, launched: Sequence[Launched]) -> None:
+    """Raises Refused when none of the sites can be rewritten."""
     if all(each.refusal for each in launched):
         raise Refused(
             "; ".join(f"{question.file.at(each.site.line)}: {each.refusal}" for each in launched)
         )
-    code = replace_configs(question.code, changes, question.at_definition)
-    unread = tuple(
-        f"{question.file.at(line)}: {name} is no longer read: remove it if nothing else needs it"
-        for line, name in (left_over(question.code, code) if changes else ())
+
+
+def unread(question: Question, code: bytes) -> tuple[str, ...]:
+    """A note for each name that only the replaced configs read."""
+    return tuple(
+        f"{question.file.at(line)}: {no_longer_read(name)}"
+        for line, name in (left_over(question.code, code) if code != question.code else ())
     )
-    return code, _report(question, launches, sites, reports, _verdict(question, reports), unread)
+
+
+def refused(question: Question, refusal: Refused) -> Report:
+    """The report of a file for which nothing acceptable can be written."""
+    inputs, guessed = question.inputs or (), question.guessed
+    return Report(question.file.name, question.gpu, inputs, guessed, (), False, str(refusal))
 
 
 def _verdict(question: Question, reports: Sequence[SiteReport]) -> str:
@@ -88,7 +114,7 @@ def _verdict(question: Question, reports: Sequence[SiteReport]) -> str:
     return "ran in the interpreter but compared with nothing (give --reference or --problem), not measured"
 
 
-def _report(
+def report_of(
     question: Question,
     launches: Launches,
     sites: Sequence[Site],
@@ -96,6 +122,7 @@ def _report(
     verdict: str,
     notes: tuple[str, ...] = (),
 ) -> Report:
+    """The report on the launched sites, with a note for each that is not."""
     seen = {report.line for report in reports}
     idle = tuple(
         f"{question.file.at(site.line)}: {site.kernel} is not launched: left alone"

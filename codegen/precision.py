@@ -5,6 +5,10 @@ from __future__ import annotations
 from codegen.gpu import GpuSpec
 from codegen.problem import Problem
 
+# Hopper and data-centre Blackwell: their tensor cores take operands straight from shared memory, which
+# the tensor memory accelerator fills. Others read them through registers, and gain nothing from it.
+READ_SHARED_MEMORY = (9, 10)  # major compute capabilities
+
 # Relative Frobenius error of A.T @ B.T, M 2048, N 4096, K 8192, standard normal float32 inputs, against
 # float64; measured on an H200 (Triton 3.6), where cuBLAS float32 has 1.6e-6 and cuBLAS TF32 2.9e-4.
 # Errors of sums grow no faster than the square root of K on such inputs.
@@ -21,11 +25,14 @@ MEASURED_ERROR = {
 def resolved_precision(problem: Problem, gpu: GpuSpec) -> str | None:
     """The way to compute a float32 product; None for other types.
 
-    Where the problem names none, float32 grade is due: `tf32x3`, three tensor-core products for one, where
-    a third of the GPU's TF32 rate beats its float32 rate (A100, Hopper), else `ieee` (Ada, where both
+    Where the problem names none, float32 grade is due. Three tensor-core products for one: `fp16x3` where they
+    read shared memory, so that operands split once serve every tile (Hopper, data-centre Blackwell); elsewhere
+    `tf32x3`, where a third of the GPU's TF32 rate beats its float32 rate (A100), else `ieee` (Ada, where both
     rates are equal).
     """
     if problem.dtype != "float32" or problem.precision is not None:
         return problem.precision
+    if gpu.compute_capability[0] in READ_SHARED_MEMORY:
+        return "fp16x3"
     tf32, fp32 = gpu.peak_tflops("tf32"), gpu.peak_tflops("fp32")
     return "tf32x3" if tf32 and fp32 and tf32 / 3 > fp32 else "ieee"

@@ -154,7 +154,9 @@ def _table(site: SiteReport, report: Report) -> Table:
         "regs",
         *(["spill"] if spills else []),
     ]
-    for column in (*columns, "blk/SM", "occ. %", "limit", "waves", "error"):
+    times = max((len(row.times_us) for row in site.rows), default=0)
+    columns += ["blk/SM", "occ. %", "limit", "waves", "error", *["µs"] * times]
+    for column in columns:
         table.add_column(column, justify="left" if column == "limit" else "right", no_wrap=True)
     for index, row in enumerate(site.rows):
         table.add_row(
@@ -164,6 +166,7 @@ def _table(site: SiteReport, report: Report) -> Table:
             *_knobs(row.config),
             *_needs(row, report, spills),
             _error(row),
+            *_times(row, times),
             style="dim" if row.status == "dropped" else None,
         )
     return table
@@ -205,6 +208,11 @@ def _error(row: Row) -> str:
         return "–"
     error = row.accuracy.relative_error
     return "NaN" if math.isnan(error) else f"{error:.1e}"
+
+
+def _times(row: Row, count: int) -> tuple[str, ...]:
+    shown = [f"{time:,.1f}" if time is not None else "–" for time in row.times_us]
+    return (*shown, *("–" for _ in range(count - len(shown))))
 
 
 def _counts(sites: Sequence[SiteReport]) -> str:

@@ -19,6 +19,10 @@ from triton.backends.compiler import GPUTarget
 
 from codegen.gpu import GpuSpec
 
+# Only fake tensors are on a GPU that is not there, and they have nothing to fill; a PyTorch without CUDA
+# refuses to fill them so, and with what is in torch.nn.init.
+_FILLS = (torch.Tensor.copy_, torch.Tensor.uniform_)
+
 
 class PretendDriver:
     """Triton's driver interface for a GPU that is not there: enough to specialise and compile, not to launch."""
@@ -98,6 +102,26 @@ def pretend_gpu(gpu: GpuSpec) -> None:
     fake_tensor.init_gpu_context = lambda _device: None
 
 
+def convert_fake_parameters() -> None:
+    """From here on `model.half()` and the like give a module new parameters.
+
+    PyTorch puts the new values into the old ones, which it cannot do with fake tensors.
+    """
+
+    def convert(self: torch.nn.Module, function: Any, recurse: bool = True) -> torch.nn.Module:
+        for module in self.modules() if recurse else (self,):
+            for name, value in module._parameters.items():
+                if value is not None:
+                    made = function(value)
+                    module._parameters[name] = torch.nn.Parameter(made, value.requires_grad)
+            for name, value in module._buffers.items():
+                if value is not None:
+                    module._buffers[name] = function(value)
+        return self
+
+    torch.nn.Module._apply = convert
+
+
 class _NoDevice:
     """`with torch.cuda.device(...)`: there is one device, and it is current."""
 
@@ -133,6 +157,10 @@ class PretendCuda(TorchFunctionMode):
             return torch.device("cuda", 0)
         if function is torch.Tensor.get_device:
             return 0
+        if function in _FILLS or getattr(function, "__module__", None) == "torch.nn.init":
+            filled = args[0] if args else kwargs.get("tensor")
+            if isinstance(filled, torch.Tensor) and filled.device.type == "cuda":
+                return filled
         if function is torch.Tensor.cuda:
             return self._moved(args[0], {})
         if function is torch.Tensor.to and self._names_cuda(args[1:], kwargs):

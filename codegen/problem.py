@@ -20,6 +20,7 @@ ITEM_BYTES = {
     "float8_e5m2": 1,
 }
 FLOAT8 = ("float8_e4m3fn", "float8_e5m2")
+MAX_SIZE = 1 << 63  # PyTorch's sizes are 64-bit
 PRECISIONS = ("ieee", "tf32", "bf16x3", "tf32x3", "fp16", "fp16x3")  # of float32 products
 BATCHED = ("ab", "a", "b")
 # What may follow the product, and what each step takes besides it.
@@ -48,11 +49,11 @@ class Step:
         try:
             return cls(op, float(value) if equals else None)
         except ValueError:
-            raise BadInput(f"epilogue step {text!r}: {value!r} is no number") from None
+            raise BadInput(f"epilogue step {text[:40]!r}: {value[:40]!r} is no number") from None
 
     def __post_init__(self) -> None:
         if self.op not in STEPS:
-            raise BadInput(f"epilogue step {self.op!r} is not one of {', '.join(STEPS)}")
+            raise BadInput(f"epilogue step {self.op[:40]!r} is not one of {', '.join(STEPS)}")
         if self.op == "scale" and (self.value is None or not math.isfinite(self.value)):
             raise BadInput("epilogue step scale needs a finite factor: scale=0.5")
         if self.op != "scale" and self.value is not None:
@@ -124,6 +125,11 @@ class Problem:
         return math.prod(self.batch)
 
     @property
+    def operands(self) -> tuple[str, ...]:
+        """The tensors it takes, in order: A, B, then the epilogue's."""
+        return ("A", "B", *(s.op for s in self.epilogue if s.op in ("bias", "residual")))
+
+    @property
     def expression(self) -> str:
         """The product as PyTorch spells it: `A.T @ B.T`; batched operands are transposed with `.mT`."""
         names = []
@@ -147,6 +153,21 @@ class Problem:
                 text = f"{step.value} * ({text})"
             else:
                 text = f"{step.op}({text})"
+        return text
+
+    @property
+    def reference(self) -> str:
+        """What C is, as Python in the names of forward's parameters: `F.relu(A @ B + bias)`."""
+        text = self.expression
+        for step in self.epilogue:
+            if step.op in ("bias", "residual"):
+                text = f"({text} + {step.op})"
+            elif step.op == "scale":
+                text = f"({text}) * {step.value}"
+            elif step.op == "gelu_tanh":
+                text = f"F.gelu({text}, approximate='tanh')"
+            else:
+                text = f"F.{step.op}({text})"
         return text
 
     def flops(self) -> int:
@@ -203,13 +224,14 @@ class Problem:
         texts = ["family", "layout", "dtype", "out_dtype", "precision", "triangle", "batched"]
         _names("problem", fields, required=["family"], allowed=[*texts, "batch", "epilogue"])
         for name in texts:
-            if fields.get(name) is not None and not isinstance(fields[name], str):
-                raise BadInput(f"{name} must be a string, and is {json.dumps(fields[name])}")
+            given = fields.get(name, "")
+            if not isinstance(given, str) and (given is not None or name == "family"):
+                raise BadInput(f"{name} must be a string, and is {shown(fields[name])}")
         present = {name: fields[name] for name in texts if fields.get(name) is not None}
         steps = _list("epilogue", fields.get("epilogue", []))
         for step in steps:
             if not isinstance(step, str):
-                raise BadInput(f"an epilogue step must be a string, and is {json.dumps(step)}")
+                raise BadInput(f"an epilogue step must be a string, and is {shown(step)}")
         return cls(
             **present,
             **shape,
@@ -218,25 +240,31 @@ class Problem:
         )
 
 
+def shown(value: object) -> str:
+    """A value from somebody's JSON in a message, not at its full length."""
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
+
+
 def _one_of(name: str, value: str, allowed: Any) -> None:
     if value not in allowed:
-        raise BadInput(f"{name} {value!r} is not one of {', '.join(allowed)}")
+        raise BadInput(f"{name} {value[:40]!r} is not one of {', '.join(allowed)}")
 
 
 def _size(name: str, size: object) -> None:
-    if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-        raise BadInput(f"{name} must be a whole number from 0 up, and is {size!r}")
+    if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < MAX_SIZE:
+        raise BadInput(f"{name} must be a whole number from 0 up to 2^63, and is {shown(size)}")
 
 
 def _mapping(name: str, data: object) -> Mapping[str, Any]:
     if not isinstance(data, Mapping):
-        raise BadInput(f"{name} must be an object, and is {json.dumps(data)}")
+        raise BadInput(f"{name} must be an object, and is {shown(data)}")
     return data
 
 
 def _list(name: str, data: object) -> list[Any]:
     if not isinstance(data, list):
-        raise BadInput(f"{name} must be a list, and is {json.dumps(data)}")
+        raise BadInput(f"{name} must be a list, and is {shown(data)}")
     return data
 
 
@@ -244,5 +272,5 @@ def _names(name: str, data: Mapping[str, Any], required: Any, allowed: Any) -> N
     missing = [field for field in required if field not in data]
     unknown = [field for field in data if field not in allowed]
     if missing or unknown:
-        what = f"lacks {missing[0]!r}" if missing else f"has an unknown field {unknown[0]!r}"
+        what = f"lacks {missing[0]!r}" if missing else f"has an unknown field {unknown[0][:40]!r}"
         raise BadInput(f"{name} {what}; its fields are {', '.join(allowed)}")

@@ -24,6 +24,7 @@ HIDING_WARPS = 16
 OCCUPANCY_SLACK = 1.02
 # under this share of it, it is no sign, on its own, that they belong together.
 OCCUPANCY_FLOOR = 0.5
+OCCUPANCY_DIGITS = 0.01  # ncu prints per cents with two decimals
 SHARED_SLACK = 0.01  # CSV output gives sizes in thousands of bytes, with two decimals
 
 
@@ -112,6 +113,26 @@ def _same_registers(metrics: KernelMetrics, candidate: Candidate) -> bool:
 
 def _near(ours: float, theirs: float, slack: float) -> bool:
     return math.isclose(ours, theirs, rel_tol=slack)
+
+
+def unlike_predicted(metrics: KernelMetrics, candidate: Candidate) -> tuple[str, ...]:
+    """Where a profile made of this very config differs from what was known of it before, a clause each.
+
+    Sizes must be in bytes, not rounded (`ncu --print-units base`).
+    """
+    pairs: tuple[tuple[str, float | None, float | None], ...] = (
+        ("registers", candidate.registers, metrics.registers_per_thread),
+        ("bytes of shared memory", candidate.shared_bytes, metrics.shared_bytes),
+        ("threads a block", candidate.block_size, metrics.block_size),
+        ("% occupancy", candidate.occupancy_pct, metrics.theoretical_occupancy_pct),
+        # A kernel launched several times in a call has a grid for each.
+        ("blocks", candidate.grid, metrics.grid_size if metrics.launches == 1 else None),
+    )
+    return tuple(
+        f"{theirs:,g} {what}, not {ours:,g}"
+        for what, ours, theirs in pairs
+        if ours is not None and theirs is not None and abs(ours - theirs) > OCCUPANCY_DIGITS
+    )
 
 
 @dataclass(frozen=True)

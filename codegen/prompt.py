@@ -33,10 +33,6 @@ class Prompt:
     metrics_line: int  # where it starts in the prompt, from 1; 0 where there is none
     output_rules: tuple[str, ...]
 
-    def code_line(self, text: str) -> int:
-        """The line of the prompt `text`, from 1, on which the code starts."""
-        return _line_number(text, self.code_span[0])
-
 
 def read_prompt(text: str) -> Prompt:
     """Reads an optimization prompt, in any line ending.

@@ -55,21 +55,43 @@ def neighbours(
     below, and those down compile for seconds, into spills.) Blocks and all else stay. An original whose knobs
     are no plain numbers has no neighbours.
     """
+    around = []
+    for index, original in originals:
+        warps = original.config.warps or 0
+        few_warps = original.occupancy.warps_per_sm < HIDING_WARPS
+        half_and_double = [n for n in rules.num_warps if n in (warps // 2, warps * 2)]
+        around.append((index, original.config, half_and_double if few_warps else []))
+    return _around(around, rules, taken)
+
+
+def every_neighbour(
+    originals: Sequence[tuple[int, Config]], rules: StageRules, taken: Iterable[Config]
+) -> list[Neighbour]:
+    """Every config the rules allow around the originals, for where each is timed: any allowed num_warps.
+
+    What occupancy suggests is a guess that a time replaces: on an H200 the fastest config of a float32
+    product has 2 warps, 255 registers and 40 bytes of spills (docs/retune.md).
+    """
+    return _around([(i, config, rules.num_warps) for i, config in originals], rules, taken)
+
+
+def _around(
+    originals: Sequence[tuple[int, Config, Sequence[int]]],
+    rules: StageRules,
+    taken: Iterable[Config],
+) -> list[Neighbour]:
+    """The configs around the originals (index, config, num_warps it may move to) that are not yet taken."""
     seen = {_key(config) for config in taken}
     found: list[Neighbour] = []
-    for index, original in originals:
-        warps, stages = original.config.warps, original.config.stages
+    for index, original, others in originals:
+        warps, stages = original.warps, original.stages
         if warps is None or stages is None:
             continue
-        few_warps = original.occupancy.warps_per_sm < HIDING_WARPS
-        near = (warps // 2, warps, warps * 2) if few_warps else (warps,)
         for new_stages in rules.num_stages:
             if abs(new_stages - stages) > rules.max_stage_step:
                 continue
-            for new_warps in near:
-                if new_warps != warps and new_warps not in rules.num_warps:
-                    continue
-                config = original.config.with_knobs(new_warps, new_stages)
+            for new_warps in sorted({warps, *others}):
+                config = original.with_knobs(new_warps, new_stages)
                 if _key(config) not in seen:
                     seen.add(_key(config))
                     moves = (_sign(new_warps - warps), _sign(new_stages - stages))

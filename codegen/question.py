@@ -18,9 +18,10 @@ class Question:
     """One file, the GPU it is for, and what is known of how it is called."""
 
     file: UserFile
-    code: bytes
+    code: bytes  # on the lines that it has in the file or the prompt
     gpu: GpuSpec
     inputs: tuple[InputSpec, ...] | None = None
+    more_inputs: tuple[tuple[InputSpec, ...], ...] = ()  # further sets, to be fast on too
     problem: Path | None = None
     reference: str | None = None
     launch: tuple[str, ...] | None = None  # a run of the user's own instead of a call of ModelNew

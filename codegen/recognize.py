@@ -1,22 +1,45 @@
 """Which problem of the families a traced product is, and which tensors are its operands.
 
 In index letters a problem is `...mk,...kn->...mn`, where an operand may have its last two letters swapped
-and lack the leading ones, and forward takes its tensors in the order A, B, then the epilogue's.
+and lack the leading ones. A tensor whose letters come in another order is permuted on its way in or out: kernels
+take any strides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from codegen.axes import Axes, Dim
 from codegen.evaluate import evaluate
 from codegen.graph import Graph, Node, Unsupported
+from codegen.interface import attribute, permuted
 from codegen.operands import Applied, Mask, Operand, Product
 from codegen.outcome import BadInput
 from codegen.problem import Problem, Step
 
+_MOST_PERMUTED = 4  # dimensions: of more, there are too many orders to try
+
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+Order = tuple[int, ...]
+Ways = Callable[[Sequence[Dim]], Iterable[Order]]  # the orders to try for some dimensions
+
+
+@dataclass(frozen=True)
+class Recognized:
+    """A problem, and how forward's tensors enter it and leave it.
+
+    An operand (A, B, then the epilogue's) is an argument of forward, by its name, or a tensor of the
+    module, `self.linear.weight`; permuted, `x.permute(1, 0, 2)`, where its dimensions come in another order.
+    `returned` is what the result is permuted by; None where it is returned as it is.
+    """
+
+    problem: Problem
+    operands: tuple[str, ...]
+    returned: Order | None
 
 
 @dataclass(frozen=True)
@@ -25,6 +48,9 @@ class _Placed:
 
     left: Operand  # A
     right: Operand  # B
+    orders: tuple[
+        Order, Order, Order
+    ]  # that A's, B's and the product's dimensions are brought into
     layout: str
     batch: tuple[Dim, ...]
     batched: str
@@ -32,19 +58,21 @@ class _Placed:
     column: Dim
 
 
-def recognize(graph: Graph) -> Problem:
-    """The problem that a graph computes, for the operands that forward takes.
+def recognize(graph: Graph) -> Recognized:
+    """The problem that a graph computes, and its operands.
 
     Raises Unsupported naming the operation where it leaves the families, or where the kernel could not
-    stand in for forward: because it takes other arguments, or the same ones in another order.
+    stand in for forward.
     """
     product, axes = evaluate(graph)
-    placed = next(_placements(product, axes), None)
+    placed = next(_placements(product, axes, _as_they_are), None)
+    if placed is None:
+        permuted = _placements(product, axes, _orders)
+        placed = min(permuted, key=lambda found: _moved(found.orders), default=None)
     if placed is None:
         raise _refused(
             product.node,
-            f"it computes {_letters(product, axes)}, and gemm ...mk,...kn->...mn, with mk, kn or both the "
-            "other way round: give forward its operands so",
+            f"it computes {_letters(product, axes)}, and gemm ...mk,...kn->...mn",
         )
     steps = [_step(applied, product, axes, placed.column) for applied in product.steps]
     triangle = _triangle(product, axes, placed)
@@ -68,44 +96,101 @@ def recognize(graph: Graph) -> Problem:
         )
     except BadInput as error:
         raise _refused(product.node, str(error)) from None
-    operands = [(placed.left, product.node), (placed.right, product.node)]
-    operands += [(s.value, s.node) for s in product.steps if isinstance(s.value, Operand)]
-    _check_arguments(graph, operands)
-    return problem
+    a, b, c = placed.orders
+    operands = [(placed.left, product.node, a), (placed.right, product.node, b)]
+    operands += [(s.value, s.node, c) for s in product.steps if isinstance(s.value, Operand)]
+    _check_numbers(graph, product.node)
+    expressions = tuple(_expression(graph, *operand) for operand in operands)
+    returned = tuple(c.index(place) for place in range(len(c)))
+    return Recognized(problem, expressions, None if _is_plain(c) else returned)
 
 
 def _refused(node: Node, why: str) -> Unsupported:
     return Unsupported(node.name, node.line, why)
 
 
-def _placements(product: Product, axes: Axes) -> Iterator[_Placed]:
-    """The ways to read a product as a problem: none, one, or any where sizes of 1 leave the choice."""
+def _placements(product: Product, axes: Axes, ways: Ways) -> Iterator[_Placed]:
+    """The readings of a product as a problem: none, one, or any where sizes of 1 leave the choice."""
     if len(product.dims) < 2:
         return
-    *batch, row, column = product.dims
     inner = product.inner
-    for left, right in [(product.left, product.right), (product.right, product.left)]:
-        for layout, a, b in [
+    factors = [(product.left, product.right), (product.right, product.left)]
+    for c, (left, right) in itertools.product(ways(product.dims), factors):
+        *batch, row, column = _permuted(product.dims, c)
+        for layout, first, second in [
             ("nn", (row, inner), (inner, column)),
             ("nt", (row, inner), (column, inner)),
             ("tn", (inner, row), (inner, column)),
             ("tt", (inner, row), (column, inner)),
         ]:
-            if axes.same(left.axes[-2:], a) and axes.same(right.axes[-2:], b):
-                leading = {"a": left.axes[:-2], "b": right.axes[:-2]}
+            a = _order(left.axes, ways, first, batch, axes)
+            b = _order(right.axes, ways, second, batch, axes)
+            if a is not None and b is not None:
+                leading = {"a": _permuted(left.axes, a)[:-2], "b": _permuted(right.axes, b)[:-2]}
                 leading = {name: dims for name, dims in leading.items() if dims}
                 if _broadcast([*leading.values()], batch, axes):
                     batched = "".join(leading) or "ab"
-                    yield _Placed(left, right, layout, tuple(batch), batched, row, column)
+                    orders = (a, b, c)
+                    yield _Placed(left, right, orders, layout, tuple(batch), batched, row, column)
 
 
-def _broadcast(leading: Sequence[Sequence[Dim]], batch: Sequence[Dim], axes: Axes) -> bool:
-    """Whether leading dimensions, of which a size of 1 serves all, come to those of the result."""
+def _moved(orders: Sequence[Order]) -> tuple[int, ...]:
+    """How much a reading moves: as few tensors as can be, and their last dimensions rather not."""
+    moved = [order for order in orders if not _is_plain(order)]
+    return len(moved), sum(order[-1] != len(order) - 1 for order in moved)
+
+
+def _order(
+    dims: Sequence[Dim],
+    ways: Ways,
+    last: Sequence[Dim],
+    batch: Sequence[Dim],
+    axes: Axes,
+) -> Order | None:
+    """An order in which an operand ends in the two dimensions of its matrix, after those of the batch it has."""
+    for order in ways(dims):
+        permuted = _permuted(dims, order)
+        if axes.same(permuted[-2:], last) and (
+            len(dims) == 2 or _broadcast([permuted[:-2]], batch, axes, whole=False)
+        ):
+            return order
+    return None
+
+
+def _as_they_are(dims: Sequence[Dim]) -> Iterable[Order]:
+    return (tuple(range(len(dims))),)
+
+
+def _orders(dims: Sequence[Dim]) -> Iterable[Order]:
+    """All orders of a few dimensions, the plain one first, and those that keep the last one early."""
+    if len(dims) > _MOST_PERMUTED:
+        return _as_they_are(dims)
+    last = len(dims) - 1
+    every = itertools.permutations(range(len(dims)))
+    return sorted(every, key=lambda order: (order[-1] != last, order))
+
+
+def _permuted(dims: Sequence[Dim], order: Order) -> list[Dim]:
+    return [dims[place] for place in order]
+
+
+def _is_plain(order: Order) -> bool:
+    return order == tuple(range(len(order)))
+
+
+def _broadcast(
+    leading: Sequence[Sequence[Dim]], batch: Sequence[Dim], axes: Axes, *, whole: bool = True
+) -> bool:
+    """Whether leading dimensions, of which a size of 1 serves all, come to those of the result.
+
+    Together, that is; or with `whole` false, so far as they go.
+    """
     if any(len(dims) != len(batch) for dims in leading):
         return False
     for place, dim in enumerate(batch):
         own = {axes.resolve(dims[place]) for dims in leading} - {()}
-        if own != {axes.resolve(dim)} - {()}:
+        wanted = {axes.resolve(dim)} - {()}
+        if own != wanted and (whole or own):
             return False
     return True
 
@@ -199,28 +284,24 @@ def _kind(operand: Operand, axes: Axes) -> str:
     return " and ".join(names) or "dense"
 
 
-def _check_arguments(graph: Graph, operands: Sequence[tuple[Operand, Node]]) -> None:
-    """Raises Unsupported unless forward takes just these operands, in this order; each comes with its use."""
-    taken: list[int] = []
-    for operand, use in operands:
-        kind = graph.nodes[operand.node].op
-        if kind == "parameter":
-            why = "is a parameter of the module, and ModelNew has none: make it an argument of forward"
-        elif kind != "argument":
-            why = "does not come from get_inputs: make it an argument of forward"
-        elif operand.node in taken:
-            why = "is used twice, and ModelNew takes each operand once: give it to forward twice"
-        else:
-            taken.append(operand.node)
-            continue
-        raise _refused(use, f"{operand.name} {why}")
-    names = [name for name, _ in graph.arguments]
-    unused = [name for name, index in graph.arguments if index not in taken]
-    if unused:
-        why = f"it leaves out forward's argument {unused[0]}, which ModelNew would not take either: drop it"
-    elif taken != [index for _, index in graph.arguments]:
-        order = ", ".join(operand.name for operand, _ in operands)
-        why = f"ModelNew takes {order} in this order, and forward {', '.join(names)}: change that order"
-    else:
-        return
-    raise _refused(operands[0][1], why)
+def _expression(graph: Graph, operand: Operand, use: Node, order: Order) -> str:
+    """An operand where ModelNew finds it. Raises Unsupported for one that forward makes, or takes from elsewhere."""
+    kind = graph.nodes[operand.node].op
+    if kind in ("argument", "parameter"):
+        name = operand.name if kind == "argument" else attribute(operand.name)
+        # A bias has one dimension, whatever the order of the product's.
+        return name if len(operand.axes) == 1 or _is_plain(order) else permuted(name, order)
+    raise _refused(
+        use, f"{operand.name} does not come from get_inputs: make it an argument of forward"
+    )
+
+
+def _check_numbers(graph: Graph, node: Node) -> None:
+    """Raises Unsupported where forward is given a number: of one it computes with, only the value is left."""
+    numbers = [name for name, index in graph.arguments if index is None]
+    if numbers:
+        raise _refused(
+            node,
+            f"forward's argument {numbers[0]} is no tensor, and a kernel is made for one value of it: "
+            "make it an argument of __init__",
+        )

@@ -29,8 +29,8 @@ class Record:
             data = json.loads(path.read_text("utf-8"))
         except OSError as error:
             raise BadInput(f"{path}: can't be read: {error.strerror}") from None
-        except ValueError as error:
-            raise BadInput(f"{path}: not JSON: {error}") from None
+        except (ValueError, RecursionError) as error:
+            raise BadInput(f"{path}: not JSON: {str(error)[:200]}") from None
         if not isinstance(data, dict):
             raise BadInput(f"{path}: a record is an object with problem, gpu and configs")
         try:
@@ -46,7 +46,8 @@ class Record:
 
     def source(self) -> str:
         """The kernel file, rendered anew. Raises BadInput where the spec's configs are not its kernels'."""
-        return render(self.spec.problem, self.spec.gpu, self.spec.configs)
+        spec = self.spec
+        return render(spec.problem, spec.gpu, spec.configs, spec.interface)
 
 
 def file_stem(spec: Spec) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from codegen.config import Config
 from codegen.families import find_family
 from codegen.gpu import GpuSpec
+from codegen.interface import Interface
 from codegen.outcome import BadInput, Refused
 from codegen.problem import Problem
 from codegen.spec import Configs, Spec
@@ -21,12 +22,14 @@ if TYPE_CHECKING:
 MIN_CONFIGS, MAX_CONFIGS = 3, 6
 
 
-def render(problem: Problem, gpu: GpuSpec, configs: Configs) -> str:
+def render(
+    problem: Problem, gpu: GpuSpec, configs: Configs, interface: Interface | None = None
+) -> str:
     """The kernel file for a problem and a GPU, formatted by black: the same bytes for the same input.
 
     `configs` holds the autotune list of every kernel that the problem's form tunes.
-    Raises BadInput where the family cannot compute the problem on the GPU, or the configs are for others
-    than the file's kernels.
+    Raises BadInput where the family cannot compute the problem on the GPU, the configs are for others than
+    the file's kernels, or the interface gives other operands than the problem takes.
     """
     import black  # here, as Jinja below: a tenth of a second that `codegen --help` need not wait for
 
@@ -36,9 +39,16 @@ def render(problem: Problem, gpu: GpuSpec, configs: Configs) -> str:
             raise BadInput(f"configs lack {kernel}, which {form.template} has for this problem")
     for kernel in configs:
         if kernel not in form.kernels:
-            raise BadInput(f"configs name {kernel}, which {form.template} does not have")
-    template = environment().get_template(form.template)
-    source = template.render(spec=Spec(problem, gpu, configs), view=form.view)
+            raise BadInput(f"configs name {kernel[:40]}, which {form.template} does not have")
+    spec = Spec(problem, gpu, configs, interface)
+    if len(spec.model.operands) != len(problem.operands):
+        raise BadInput(
+            f"model gives {len(spec.model.operands)} operands, and the kernel takes {', '.join(problem.operands)}"
+        )
+    source = environment().get_template(form.template).render(spec=spec, view=form.view)
+    for name in spec.model.arguments:
+        if f"\ndef {name}(" in source:
+            raise BadInput(f"forward's argument {name} has the name of a function of the file")
     return black.format_str(source, mode=black.Mode(line_length=100))
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from codegen.families import FAMILIES
 from codegen.gpu import GpuSpec, find_gpu
+from codegen.interface import Interface
 from codegen.outcome import BadInput, Refused
 from codegen.problem import (
     BATCHED,
@@ -32,28 +36,46 @@ DEFAULT_SHAPE = "m=4096,n=4096,k=4096"
 @click.option("--gpu", metavar="NAME", help="The target; it need not be in this machine.")
 @click.option(
     "--shape",
-    metavar="M=..,N=..,K=..",
+    metavar="m=..,n=..,k=..",
     help=f"Sizes to choose configs for; the kernel takes any. [default: {DEFAULT_SHAPE}]",
 )
 @click.option(
     "--layout", type=click.Choice(LAYOUTS), help="n as it enters the product, t transposed."
 )
 @click.option("--dtype", type=click.Choice(list(ITEM_BYTES)), help="Of the operands.")
-@click.option("--out-dtype", metavar="DTYPE", help="Of the result. [default: the operands']")
+@click.option(
+    "--out-dtype",
+    metavar="DTYPE",
+    help="Of the result. [default: the operands', of float8 bfloat16]",
+)
 @click.option(
     "--precision", type=click.Choice(PRECISIONS), help="Of float32. [default: float32 grade]"
 )
 @click.option("--triangle", type=click.Choice(TRIANGLES), help="Of the operands, for trimm.")
 @click.option("--batch", metavar="N,N", help="Leading sizes of the result.")
 @click.option("--batched", type=click.Choice(BATCHED), help="Which operands have them.")
-@click.option("--epilogue", metavar="STEP,STEP", help="In order: bias,gelu,scale=0.5,residual.")
-@click.option("-o", "--output", metavar="DIR", help="Write the file and its record there.")
-@click.option("--no-verify", is_flag=True, help="Do not compile the configs for the GPU.")
-@click.option("--check", is_flag=True, help="Render all records anew; fail on any difference.")
+@click.option(
+    "--epilogue",
+    metavar="STEP,STEP",
+    help="After the product, in order: bias,gelu,scale=0.5,residual.",
+)
+@click.option(
+    "--problem",
+    metavar="FILE",
+    help="Instead of FAMILY: a PyTorch file with Model, get_inputs and get_init_inputs.",
+)
+@click.option("-o", "--output", metavar="DIR", help="Write the file there, and its record.")
+@click.option(
+    "--no-verify", is_flag=True, help="Neither compile the configs for the GPU nor run them."
+)
+@click.option(
+    "--check", is_flag=True, help="Render records anew and compare with the files beside them."
+)
 @click.option("--list", "listing", is_flag=True, help="Show families and options.")
 def render(
     what: tuple[str, ...],
     gpu: str | None,
+    problem: str | None,
     output: str | None,
     no_verify: bool,
     check: bool,
@@ -62,22 +84,31 @@ def render(
 ) -> int:
     """Render a kernel file for a problem and a GPU.
 
-    FAMILY is gemm or trimm, described by the options; SPEC.json is a record as kept in generated/. With
-    --check, records or folders of records (default: generated). The code goes to standard output, or with
-    -o into a folder, its record beside it.
+    The problem is FAMILY (gemm or trimm) with the options, or what the Model of --problem computes, or
+    SPEC.json, a record as kept in generated/. For the first two, configs are chosen, compiled for the GPU,
+    and run in Triton's interpreter. The code goes to standard output, or with -o into a folder, its record
+    beside it.
+
+    With --check, the arguments are records, the files beside them, or folders (default: generated), and
+    the exit status is 1 where a file is not what its record renders to.
     """
     if listing:
         click.echo(_listing(), nl=False)
         return ACCEPTED
     if check:
         return _check(what or ("generated",))
-    records = [_record(name, gpu, no_verify, fields) for name in what]
-    if not records:
-        raise click.UsageError("Name a family, or a record: gemm, generated/NAME.json.")
-    if len(records) > 1 and not output:
-        raise click.UsageError("Several records need -o DIR.")
-    for record in records:
-        _put(record, output)
+    if problem:
+        if what:
+            raise click.UsageError("--problem says what to render: name no family, no record.")
+        _put(*_of_model(Path(problem), gpu, no_verify, fields), output)
+        return ACCEPTED
+    if not what:
+        raise click.UsageError("Name a family, a record, or --problem: gemm, generated/NAME.json.")
+    if len(what) > 1 and not output:
+        raise click.UsageError("Several need -o DIR.")
+    for name in what:
+        record = _record(name, gpu, no_verify, fields)
+        _put(record, _stem(name, record), output)
     return ACCEPTED
 
 
@@ -90,25 +121,65 @@ def _record(name: str, gpu: str | None, no_verify: bool, fields: dict[str, str |
                 f"{name} is a whole spec: {(given or ['--gpu'])[0]} cannot be added to it"
             )
         return Record.read(Path(name))
-    if gpu is None:
-        raise BadInput("name the GPU to render for: --gpu rtx-4090 (`codegen gpus` lists them)")
-    problem, target = _problem(name, fields), find_gpu(gpu)
+    target = _target(gpu)
+    problem = _problem(name, dict(fields))
     if no_verify:
         return Record(Spec(problem, target, choose(problem, target)))
-    return Record(_compiled(problem, target))
+    return Record(_verified(problem, target, None, None))
 
 
-def _compiled(problem: Problem, gpu: GpuSpec) -> Spec:
+def _stem(name: str, record: Record) -> str:
+    """What to call the file: as its record is called, or after what is in it."""
+    return Path(name).stem if name.endswith(".json") else file_stem(record.spec)
+
+
+def _of_model(
+    path: Path, gpu: str | None, no_verify: bool, fields: dict[str, str | None]
+) -> tuple[Record, str]:
+    """The record of a problem file's model, and what to call it."""
+    given = [f"--{name.replace('_', '-')}" for name, text in fields.items() if text]
+    if given and given != ["--precision"]:
+        raise BadInput(f"{path} says what to compute: {given[0]} cannot be added to it")
+    target = _target(gpu)
+    from codegen.tracing import read_problem
+
+    problem, interface = read_problem(path)
+    problem = replace(problem, precision=fields["precision"])
+    if no_verify:
+        spec = Spec(problem, target, choose(problem, target), interface)
+    else:
+        spec = _verified(problem, target, interface, path)
+    words = re.sub(r"\W+", "_", f"{path.stem}_{target.key}", flags=re.ASCII)
+    return Record(spec), words if words.isidentifier() else f"problem_{words}"
+
+
+def _target(gpu: str | None) -> GpuSpec:
+    if gpu is None:
+        raise BadInput("name the GPU to render for: --gpu rtx-4090 (`codegen gpus` lists them)")
+    return find_gpu(gpu)
+
+
+def _verified(
+    problem: Problem, gpu: GpuSpec, interface: Interface | None, model: Path | None
+) -> Spec:
+    """The problem with configs that fit the GPU and are right. Raises Refused where one is wrong."""
     from codegen.fitting import choose_compiled, why_not
+    from codegen.trial import run_rendered
 
     configs, compiled = choose_compiled(problem, gpu)
     for (kernel, config), result in compiled.items():
         refusal = why_not(gpu, result)
         if refusal:
             click.echo(f"codegen: {kernel} {config} left out: {refusal}", err=True)
-    count = sum(map(len, configs.values()))
-    click.echo(f"codegen: {count} configs compiled for the {gpu.name}; not run", err=True)
-    return Spec(problem, gpu, configs)
+    spec = Spec(problem, gpu, configs, interface)
+    accuracies = run_rendered(spec, model)
+    worst = max(accuracies.values(), key=lambda accuracy: accuracy.relative_error)
+    click.echo(
+        f"codegen: {len(accuracies)} configs compiled for the {gpu.name} and right in the interpreter: "
+        f"error at most {worst.relative_error:.1g} against {worst.against} on {worst.inputs}; not measured",
+        err=True,
+    )
+    return spec
 
 
 def _problem(family: str, fields: dict[str, str | None]) -> Problem:
@@ -137,10 +208,10 @@ def _number(where: str, text: str) -> int:
     return int(text)
 
 
-def _put(record: Record, output: str | None) -> None:
+def _put(record: Record, stem: str, output: str | None) -> None:
     """The file to standard output, or with its record into a folder; only if it keeps the required order."""
-    source = record.source()
-    _refuse_findings(record, source)
+    source = _source(f"{stem}.json", record)
+    _refuse_findings(stem, source)
     if output is None:
         click.echo(source, nl=False)
         return
@@ -148,50 +219,71 @@ def _put(record: Record, output: str | None) -> None:
 
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{file_stem(record.spec)}.py"
+    path = folder / f"{stem}.py"
     write_whole(path, source.encode())
     write_whole(path.with_suffix(".json"), record.text().encode())
     click.echo(f"codegen: wrote {path} and its record", err=True)
 
 
-def _refuse_findings(record: Record, source: str) -> None:
+def _source(name: str, record: Record) -> str:
+    """What a record renders to. Raises BadInput, naming the record, where it contradicts itself."""
+    try:
+        return record.source()
+    except BadInput as error:
+        raise BadInput(f"{name}: {error}") from None
+
+
+def _refuse_findings(stem: str, source: str) -> None:
     from codegen.order import check
 
     for finding in check(source.encode()):
-        raise Refused(
-            f"{file_stem(record.spec)}.py:{finding.line}: {finding.code} {finding.message}"
-        )
+        raise Refused(f"{stem}.py:{finding.line}: {finding.code} {finding.message}")
 
 
 def _check(places: tuple[str, ...]) -> int:
     """Renders every record anew and compares with the file beside it."""
     different = 0
-    paths = [path for place in places for path in _records(Path(place))]
+    paths = list(dict.fromkeys(path for place in places for path in _records(Path(place))))
     for path in paths:
-        rendered, beside = Record.read(path).source(), path.with_suffix(".py")
+        rendered, beside = _source(str(path), Record.read(path)), path.with_suffix(".py")
         if not beside.is_file():
             different += 1
-            click.echo(f"{beside}: missing: render {path} with -o {path.parent}")
-        elif beside.read_text("utf-8") != rendered:
+            click.echo(f"{beside}: missing: codegen render {path} -o {path.parent}")
+        elif beside.read_bytes() != rendered.encode():
             different += 1
-            click.echo(f"{beside}: differs from what {path.name} renders to")
+            click.echo(
+                f"{beside}: differs from what its record renders to: codegen render {path} -o {path.parent}"
+            )
     click.echo(f"codegen: {len(paths)} rendered, {different} different", err=True)
     return REFUSED if different else ACCEPTED
 
 
 def _records(place: Path) -> list[Path]:
+    """The record at a path, or beside the file there; or all below a folder."""
     if place.is_dir():
-        return sorted(place.glob("*.json"))
-    if not place.exists():
-        raise BadInput(f"{place}: no such file or folder")
-    return [place.with_suffix(".json")]
+        return [path for path in sorted(place.rglob("*.json")) if _is_record(path)]
+    path = place.with_suffix(".json")
+    if not path.exists():
+        raise BadInput(f"{path}: no such file or folder")
+    return [path]
+
+
+def _is_record(path: Path) -> bool:
+    """Whether a JSON file in a folder is one: it has a kernel file beside it, or says what to render."""
+    if path.with_suffix(".py").exists():
+        return True
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(data, dict) and {"problem", "gpu", "configs"} <= data.keys()
 
 
 def _listing() -> str:
     rows = {
         "families": "\n             ".join(f"{f.name}: {f.summary}" for f in FAMILIES.values()),
         "layouts": ", ".join(LAYOUTS),
-        "dtypes": ", ".join(ITEM_BYTES),
+        "dtypes": f"{', '.join(ITEM_BYTES)} (float8: gemm, for sm_89 and later)",
         "precisions": ", ".join(PRECISIONS) + " (of float32; the default is float32 grade)",
         "triangles": ", ".join(TRIANGLES) + " (trimm)",
         "epilogue": ", ".join(op if op != "scale" else "scale=X" for op in STEPS) + " (gemm)",

@@ -26,6 +26,7 @@ class Row:
     occupancy: Occupancy | None = None
     grid: int | None = None  # blocks
     accuracy: Accuracy | None = None
+    times_us: tuple[float | None, ...] = ()  # for each given set of inputs; None: not timed
 
     def waves(self, gpu: GpuSpec) -> float | None:
         if self.grid is None or self.occupancy is None or not self.occupancy.blocks_per_sm:
@@ -51,6 +52,7 @@ class SiteReport:
     rows: tuple[Row, ...]
     profile: ProfileReport | None = None
     note: str | None = None  # why it was left alone, or what to know about it
+    passed_over: tuple[Row, ...] = ()  # neighbours that were compiled, and what became of them
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,11 @@ class Report:
     accepted: bool
     verdict: str
     notes: tuple[str, ...] = ()
+
+
+def no_longer_read(name: str) -> str:
+    """What to say of a name that a rewrite leaves behind."""
+    return f"{name} is no longer read: remove it if nothing else needs it"
 
 
 def to_json(report: Report) -> dict[str, Any]:
@@ -93,6 +100,7 @@ def _site(site: SiteReport, gpu: GpuSpec) -> dict[str, Any]:
             "line": profile.line,
         },
         "configs": [_row(row, gpu) for row in site.rows],
+        "passed_over": [_row(row, gpu) for row in site.passed_over],
     }
 
 
@@ -114,6 +122,7 @@ def _row(row: Row, gpu: GpuSpec) -> dict[str, Any]:
             "inputs": row.accuracy.inputs,
             "against": row.accuracy.against,
         },
+        "times_us": list(row.times_us),
     }
 
 

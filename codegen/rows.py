@@ -25,25 +25,29 @@ def originals(
     rows: list[Row] = []
     first_with: dict[str, int] = {}
     for index, (config, result) in enumerate(zip(configs, built, strict=True)):
-        if isinstance(result, Rejected):
-            rows.append(
-                Row(config, "original", "dropped", f"does not compile: {result.reason}", "compile")
-            )
-            continue
-        fits = occupancy_of(gpu, result)
-        twin = first_with.setdefault(result.resources.binary, index)
-        reason = "original" if twin == index else f"original; the same machine code as #{twin}"
-        row = Row(config, "original", "kept", reason, None, result.resources, fits, result.grid)
-        if result.unsafe:
-            row = replace(
-                row, status="dropped", reason=f"unsafe: {result.unsafe}", dropped_at="code"
-            )
-        if fits.reason:
-            row = replace(
-                row, status="dropped", reason=f"cannot launch: {fits.reason}", dropped_at="launch"
-            )
+        row = built_row(gpu, config, result, "original", "original")
+        if row.resources:
+            twin = first_with.setdefault(row.resources.binary, index)
+            if twin != index and row.status == "kept":
+                row = replace(row, reason=f"original; the same machine code as #{twin}")
         rows.append(row)
     return rows
+
+
+def built_row(
+    gpu: GpuSpec, config: Config, result: Built | Rejected, origin: str, reason: str
+) -> Row:
+    """A config with what it needs on the GPU: kept, or dropped as it does not compile, is unsafe or cannot launch."""
+    if isinstance(result, Rejected):
+        return Row(config, origin, "dropped", f"does not compile: {result.reason}", "compile")
+    fits = occupancy_of(gpu, result)
+    if fits.reason:
+        status, why, stage = "dropped", f"cannot launch: {fits.reason}", "launch"
+    elif result.unsafe:
+        status, why, stage = "dropped", f"unsafe: {result.unsafe}", "code"
+    else:
+        status, why, stage = "kept", reason, None
+    return Row(config, origin, status, why, stage, result.resources, fits, result.grid)
 
 
 def occupancy_of(gpu: GpuSpec, built: Built) -> Occupancy:
@@ -65,7 +69,7 @@ def _judged(row: Row, result: Checked) -> Row:
         return replace(row, accuracy=result)
     reason = f"{row.reason}; and {result.reason}" if row.status == "dropped" else result.reason
     return replace(
-        row, status="dropped", reason=reason, dropped_at="verify", accuracy=result.accuracy
+        row, status="dropped", reason=reason, dropped_at=result.stage, accuracy=result.accuracy
     )
 
 
@@ -120,7 +124,7 @@ def added(
             one.config,
             "neighbour",
             "added",
-            f"#{neighbour.origin} with {_change(rows[neighbour.origin].config, one.config)}; "
+            f"#{neighbour.origin} with {change(rows[neighbour.origin].config, one.config)}; "
             f"score {score(one, gpu, bound):.2f}",
             None,
             one.resources,
@@ -138,7 +142,8 @@ def fitted(row: Row) -> Fitted:
     return Fitted(row.config, row.resources, row.occupancy, row.grid)
 
 
-def _change(old: Config, new: Config) -> str:
+def change(old: Config, new: Config) -> str:
+    """How the knobs of two configs differ: `warps 4 → 2, stages 3 → 2`."""
     knobs = (("warps", old.warps, new.warps), ("stages", old.stages, new.stages))
     return ", ".join(
         f"{name} {before} → {after}" for name, before, after in knobs if before != after

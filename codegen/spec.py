@@ -8,8 +8,9 @@ from typing import Any
 
 from codegen.config import Config
 from codegen.gpu import GpuSpec, find_gpu
+from codegen.interface import Interface
 from codegen.outcome import BadInput
-from codegen.problem import Problem
+from codegen.problem import Problem, shown
 
 Configs = Mapping[
     str, tuple[Config, ...]
@@ -23,10 +24,25 @@ class Spec:
     problem: Problem
     gpu: GpuSpec
     configs: Configs
+    interface: Interface | None = None  # None: ModelNew takes the operands as they are, in order
+
+    @property
+    def model(self) -> Interface:
+        """What ModelNew is."""
+        operands = self.problem.operands
+        return self.interface or Interface(operands, operands)
+
+    @property
+    def naming(self) -> str:
+        """What the operands are in ModelNew's terms, where these differ: `A is x, B is self.linear.weight`."""
+        pairs = zip(self.problem.operands, self.model.operands, strict=True)
+        return ", ".join(f"{name} is {given}" for name, given in pairs if name != given)
 
     def to_json(self) -> dict[str, Any]:
+        model = {"model": self.interface.to_json()} if self.interface else {}
         return {
             "problem": self.problem.to_json(),
+            **model,
             "gpu": self.gpu.key,
             "configs": {
                 kernel: [_config_to_json(config) for config in configs]
@@ -41,7 +57,7 @@ class Spec:
             if name not in data:
                 raise BadInput(f"a spec lacks {name!r}; it has problem, gpu and configs")
         if not isinstance(data["gpu"], str):
-            raise BadInput(f"gpu must be a name, and is {data['gpu']!r}")
+            raise BadInput(f"gpu must be a name, and is {shown(data['gpu'])}")
         try:
             configs = {
                 str(kernel): tuple(map(_config_from_json, entries))
@@ -51,7 +67,8 @@ class Spec:
             raise BadInput(
                 "configs must map each kernel to a list of {meta, num_warps, num_stages}"
             ) from None
-        return cls(Problem.from_json(data["problem"]), find_gpu(data["gpu"]), configs)
+        interface = Interface.from_json(data["model"]) if "model" in data else None
+        return cls(Problem.from_json(data["problem"]), find_gpu(data["gpu"]), configs, interface)
 
 
 @dataclass(frozen=True)
@@ -86,5 +103,9 @@ def _config_to_json(config: Config) -> dict[str, Any]:
 
 
 def _config_from_json(data: Mapping[str, Any]) -> Config:
-    meta = tuple((str(name), int(value)) for name, value in data["meta"].items())
-    return Config(meta, int(data["num_warps"]), int(data["num_stages"]))
+    numbers = {**data["meta"], "num_warps": data["num_warps"], "num_stages": data["num_stages"]}
+    if not all(name.isidentifier() for name in numbers):
+        raise ValueError("a name")
+    if not all(type(value) is int and 0 < value < 1 << 31 for value in numbers.values()):
+        raise ValueError("a number")
+    return Config(tuple(data["meta"].items()), data["num_warps"], data["num_stages"])

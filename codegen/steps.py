@@ -16,7 +16,7 @@ from codegen.report import ProfileReport, Row, SiteReport
 from codegen.rows import Meta, added, judged, originals, trimmed
 from codegen.sites import Site, find_sites
 from codegen.source import parse
-from codegen.toolchain import Built, Compiler, Job, Launches, LiveSite, Progress
+from codegen.toolchain import Built, Compilation, Compiler, Launches, LiveSite, Progress
 from codegen.verify import Against, Checked, Trial, verify
 
 
@@ -72,7 +72,10 @@ def record(question: Question, compiler: Compiler) -> Launches:
     """What the model, or the user's own run, launches."""
     if question.launch is not None:
         return compiler.run(question.launch)
-    return compiler.launches(question.problem, question.inputs)
+    launches = compiler.launches(question.problem, question.inputs)
+    for inputs in question.more_inputs:
+        launches = replace(compiler.launches(question.problem, inputs), inputs=launches.inputs)
+    return launches
 
 
 def match(question: Question, sites: Sequence[Site], launches: Launches) -> list[Launched]:
@@ -122,7 +125,7 @@ def build_originals(
 ) -> dict[int, list[Row]]:
     """Each site's configs as rows, with what they need on the GPU."""
     jobs = [
-        Job(each.live.index, index, config.warps or 0, config.stages or 0)
+        Compilation(each.live.index, index, config.warps or 0, config.stages or 0)
         for each in launched
         for index, config in enumerate(each.live.configs)
     ]
@@ -184,14 +187,15 @@ def profiled(question: Question, report: SiteReport) -> SiteReport:
     metrics = find_kernel(question.metrics, report.kernel) if question.metrics else None
     if metrics is None:
         return report
-    shown = attribute(metrics, [_candidate(question, row) for row in report.rows])
+    shown = attribute(metrics, [candidate(question, row) for row in report.rows])
     diagnosis = diagnose(metrics, question.gpu, report.rows[shown[0]].occupancy if shown else None)
     bound = diagnosis.bound if diagnosis else None
     line = diagnosis.line if diagnosis else "too few metrics for a diagnosis"
     return replace(report, profile=ProfileReport(shown, bound, line + _meaning(report.rows, shown)))
 
 
-def _candidate(question: Question, row: Row) -> Candidate | None:
+def candidate(question: Question, row: Row) -> Candidate | None:
+    """What a profile of this config must show; None for one that does not compile."""
     if row.resources is None or row.occupancy is None:
         return None
     return Candidate(
@@ -229,7 +233,7 @@ def proposed(
 
     def compile_all(wanted: Sequence[tuple[int, Config]]) -> list[Built | Rejected]:
         jobs = [
-            Job(each.live.index, origin, config.warps or 0, config.stages or 0)
+            Compilation(each.live.index, origin, config.warps or 0, config.stages or 0)
             for origin, config in wanted
         ]
         return compiler.compile(
@@ -250,4 +254,8 @@ def proposed(
             f"{question.file.at(report.line)}: no config of {report.kernel} can be kept on the "
             f"{question.gpu.name}, nor a neighbour within the stage's rules: {reasons}"
         )
+    left = sum(row.status != "dropped" for row in rows)
+    if left < min(limit, question.stage.min_configs) and report.note is None:
+        note = f"the stage asks for {question.stage.min_configs} configs or more: no more are right and fit"
+        report = replace(report, note=note)
     return replace(report, rows=tuple(rows))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import queue
+import threading
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -28,20 +30,10 @@ class UserFile:
 
     name: str
     path: Path
-    first_line: int = 1  # of the code in what it was read from
 
     def at(self, line: int) -> str:
-        """Where a line of the code is, for a person: `prompt.md:61`."""
-        return f"{self.name}:{line + self.first_line - 1}"
-
-    @property
-    def counted(self) -> str:
-        """What a message has to add that names lines of the code as its child process counts them."""
-        return (
-            f" (counting from line {self.first_line}, where its code starts)"
-            if self.first_line > 1
-            else ""
-        )
+        """Where a line is, for a person: `prompt.md:61`."""
+        return f"{self.name}:{line}"
 
 
 @dataclass(frozen=True)
@@ -65,7 +57,7 @@ class Launches:
 
 
 @dataclass(frozen=True)
-class Job:
+class Compilation:
     """One config to compile: an entry of a live list, with the given knobs."""
 
     site: int
@@ -90,7 +82,7 @@ class Compiler:
     """
 
     def __init__(self, source: UserFile, gpu: GpuSpec) -> None:
-        self._source = source
+        self._stop = threading.Event()
         env = {
             "CUDA_VISIBLE_DEVICES": "",
             "TRITON_INTERPRET": "0",
@@ -98,12 +90,18 @@ class Compiler:
             # kernels would not be equal machine code.
             "TRITON_DISABLE_LINE_INFO": "1",
         }
-        self._child = Child("compile", env=env)
+        self._child = Child("compile", env=env, stop=self._stop)
+        self._gpu = gpu
         try:
-            self._ask("importing it", IMPORT_SECONDS, op="load", gpu=asdict(gpu))
+            self.turn_to(source)
         except BaseException:
             self._child.close()
             raise
+
+    def turn_to(self, source: UserFile) -> None:
+        """Goes on with another file, or another version of it, without the seconds that a new child takes."""
+        self._source = source
+        self._ask("importing it", IMPORT_SECONDS, op="load", gpu=asdict(self._gpu))
 
     def launches(self, problem: Path | None, inputs: Sequence[InputSpec] | None) -> Launches:
         """Calls `ModelNew` once on fake tensors. Raises BadInput when it raises, or launches no tuned kernel."""
@@ -123,19 +121,63 @@ class Compiler:
     def run(self, command: Sequence[str]) -> Launches:
         """Records the launches of a run of the user's own: `script.py ...` or a module, `pytest ...`."""
         answer = self._ask(f"running {command[0]}", RUN_SECONDS, op="run", command=list(command))
-        return Launches(_live_sites(answer["sites"]), ended=answer["ended"])
+        ended = answer["ended"]
+        if ended is not None and ended.startswith("exit status"):
+            said = self._child.last_lines(3)
+            ended = f"{ended}: {said}" if said else ended
+        return Launches(_live_sites(answer["sites"]), ended=ended)
 
     def compile(
-        self, jobs: Sequence[Job], on_done: Callable[[int], None] | None = None
+        self, jobs: Sequence[Compilation], on_done: Callable[[int], None] | None = None
     ) -> list[Built | Rejected]:
         """Compiles every job, in parallel; a job that fails is a Rejected, in its place."""
         results: dict[int, Built | Rejected] = {}
 
-        def take(answer: dict[str, Any]) -> None:
-            results[answer.pop("job")] = _built(answer)
+        def take(index: int, result: Built | Rejected) -> None:
+            results[index] = result
             if on_done:
                 on_done(len(results))
 
+        self._compile(jobs, take)
+        return [results[index] for index in range(len(jobs))]
+
+    def stream(
+        self, jobs: Sequence[Compilation], on_done: Callable[[int], None] | None = None
+    ) -> Generator[Built | Rejected, None, None]:
+        """What `compile` gives, in the jobs' order, each as soon as it and those before it are known.
+
+        Compiling goes on meanwhile, in a thread. Closing the iterator early ends the compiler.
+        """
+        found: queue.SimpleQueue[tuple[int, Built | Rejected] | BadInput] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                self._compile(jobs, lambda index, result: found.put((index, result)))
+            except BadInput as error:
+                found.put(error)
+
+        beside = threading.Thread(target=work)
+        beside.start()
+        known: dict[int, Built | Rejected] = {}
+        try:
+            for index in range(len(jobs)):
+                while index not in known:
+                    result = found.get()
+                    if isinstance(result, BadInput):
+                        raise result
+                    known[result[0]] = result[1]
+                    if on_done:
+                        on_done(len(known))
+                yield known[index]
+        except BaseException:  # GeneratorExit and Ctrl-C too
+            self._stop.set()
+            raise
+        finally:
+            beside.join()
+
+    def _compile(
+        self, jobs: Sequence[Compilation], take: Callable[[int, Built | Rejected], None]
+    ) -> None:
         wire = [
             {
                 "site": job.site,
@@ -149,12 +191,11 @@ class Compiler:
             self._ask(
                 "compiling",
                 2 * COMPILE_SECONDS,
-                take,
+                lambda answer: take(answer.pop("job"), _built(answer)),
                 op="compile",
                 jobs=wire,
                 limit=COMPILE_SECONDS,
             )
-        return [results[index] for index in range(len(jobs))]
 
     def _ask(
         self,
@@ -170,9 +211,7 @@ class Compiler:
                 on_progress=on_progress,
             )
         except ChildFailed as failure:
-            raise BadInput(
-                f"{self._source.name}: {doing} failed: {failure}{self._source.counted}"
-            ) from None
+            raise BadInput(f"{self._source.name}: {doing} failed: {failure}") from None
 
     def __enter__(self) -> Compiler:
         return self

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import math
 import sys
 import types
 from collections.abc import Iterator, Sequence
@@ -24,8 +25,9 @@ from torch.utils._pytree import tree_leaves
 
 from codegen.load import import_file, problem_function, spec_of
 from codegen.outcome import BadInput
-from codegen.pretend import PretendCuda
+from codegen.pretend import PretendCuda, convert_fake_parameters
 
+_PLAIN = (int, float, bool, str, type(None))
 _READS_A_VALUE = torch.ops.aten._local_scalar_dense
 _init_autocast = torch.autocast.__init__
 
@@ -153,6 +155,7 @@ def trace(path: str) -> dict[str, Any]:
 
     Raises BadInput when the file is no problem file; whatever its code raises comes through.
     """
+    convert_fake_parameters()
     cpu = PretendCuda("cpu")
     with cpu, _no_autocast(path):
         module = import_file(path)
@@ -169,16 +172,18 @@ def trace(path: str) -> dict[str, Any]:
             spec_of(value)  # for what it refuses: lists, modules, devices
             inputs[place], node = recorder.argument(value)
             given.append(node)
-        with cpu:
+        with cpu, _watching(model, read):
             return inputs, model(*inputs)
 
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), _no_autocast(path):
         with cpu:
-            model = make_model(*get_init_inputs())
+            init = list(get_init_inputs())
+            model = make_model(*init)
         if not isinstance(model, torch.nn.Module):
             raise BadInput("its Model is no torch.nn.Module")
-        for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+        for name, tensor in _tensors(model):
             recorder.note("parameter", [name], [tensor])
+        read: dict[str, str] = {}
         with recorder:  # functionalized: operations in place come as ones that make new tensors
             inputs, result = torch.func.functionalize(run)()
     if not isinstance(result, torch.Tensor):
@@ -191,14 +196,67 @@ def trace(path: str) -> dict[str, Any]:
         "nodes": recorder.nodes,
         "arguments": list(zip(names, given, strict=True)),
         "result": recorder.index(result),
+        "made_of": len(init),
+        "holds": bool(model.state_dict()),
+        "read": read,
+        "constants": {name: value for name, value in vars(module).items() if type(value) in _PLAIN},
     }
 
 
+def _tensors(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """The tensors that a module holds: parameters, buffers, and plain attributes."""
+    yield from model.named_parameters()
+    yield from model.named_buffers()
+    for path, part in model.named_modules():
+        for name, value in vars(part).items():
+            if isinstance(value, torch.Tensor):
+                yield f"{path}.{name}".lstrip("."), value
+
+
+@contextlib.contextmanager
+def _watching(model: torch.nn.Module, read: dict[str, str]) -> Iterator[None]:
+    """Notes which plain attributes of its modules forward reads, and their values, as Python writes them.
+
+    A trace holds for these values alone: of a factor that `__init__` was given, only the number is left.
+    """
+    kinds = [(module, path, type(module)) for path, module in model.named_modules()]
+    for module, path, kind in kinds:
+
+        def noted(self: Any, name: str, path: str = path, kind: Any = kind) -> Any:
+            value = kind.__getattribute__(self, name)
+            if not name.startswith("_") and name in kind.__getattribute__(self, "__dict__"):
+                if name == "training" and not path:
+                    raise BadInput(
+                        "forward asks whether it is in training: make it the same in both"
+                    )
+                if name != "training" and _is_plain(value):
+                    read[f"{path}.{name}".lstrip(".")] = repr(value)
+            return value
+
+        module.__class__ = type(kind.__name__, (kind,), {"__getattribute__": noted})
+    try:
+        yield
+    finally:
+        for module, _, kind in kinds:
+            module.__class__ = kind
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value can be written down and compared."""
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    return type(value) in _PLAIN and value not in (math.inf, -math.inf) and value == value
+
+
 def _names(model: torch.nn.Module, count: int) -> list[str]:
-    """What forward calls its first arguments; those that a *args takes are called by their place."""
-    parameters = inspect.signature(model.forward).parameters.values()
-    names = [each.name for each in parameters if each.kind is not each.VAR_POSITIONAL]
-    return [*names, *(f"argument {place + 1}" for place in range(len(names), count))][:count]
+    """What forward calls its first arguments; those that a *args takes get its name and their place."""
+    names: list[str] = []
+    for each in inspect.signature(model.forward).parameters.values():
+        if each.kind is each.VAR_POSITIONAL:
+            names += [f"{each.name}_{place}" for place in range(count - len(names))]
+        else:
+            names.append(each.name)
+    return names[:count]
 
 
 def handle(question: dict[str, Any]) -> dict[str, Any]:

@@ -1,13 +1,17 @@
-"""The parent's side of `trace`: from a problem file to the problem that its model is."""
+"""The parent's side of `trace`: from a problem file to the problem that its model is, and how it is called."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from codegen.child import Child, ChildFailed
+from codegen.constructor import constructor
 from codegen.graph import Graph, Unsupported
-from codegen.outcome import BadInput
+from codegen.interface import Interface, attribute
+from codegen.outcome import BadInput, Refused
 from codegen.problem import Problem
 from codegen.recognize import recognize
 
@@ -18,11 +22,11 @@ _SOURCE_WIDTH = 80  # of the line quoted in a message
 _ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "", "TORCHDYNAMO_DISABLE": "1"}
 
 
-def read_problem(path: Path) -> Problem:
-    """The problem that a PyTorch file states with `Model`, `get_inputs` and `get_init_inputs`.
+def read_problem(path: Path) -> tuple[Problem, Interface]:
+    """The problem that a PyTorch file states with `Model`, `get_inputs` and `get_init_inputs`; its Model's interface.
 
-    Raises BadInput, in one line, when the file can't be read, fails, takes longer than a minute, or
-    computes what is in no family: then with the operation that this was found at, and its line.
+    Raises, in one line, BadInput when the file can't be read, fails, or takes longer than a minute, and
+    Refused when it computes what is in no family: with the operation that this was found at, and its line.
     """
     with Tracer() as tracer:
         return tracer.read_problem(path)
@@ -34,7 +38,7 @@ class Tracer:
     def __init__(self) -> None:
         self._child: Child | None = None
 
-    def read_problem(self, path: Path) -> Problem:
+    def read_problem(self, path: Path) -> tuple[Problem, Interface]:
         """As `read_problem`. What one file does to its process, others see: meant for files of one project."""
         try:
             source = path.read_bytes().decode(errors="replace").split("\n")
@@ -50,11 +54,19 @@ class Tracer:
                 self._child = None
             raise BadInput(f"{path}: can't be traced: {failure}") from None
         try:
-            return recognize(Graph.from_wire(answer))
+            found = recognize(Graph.from_wire(answer))
         except Unsupported as error:
             where = f"{path}:{error.line}" if error.line else str(path)
             quoted = f": `{_quoted(source, error.line)}`" if error.line else ""
-            raise BadInput(f"{where}: {error.operation}: {error.why}{quoted}") from None
+            raise Refused(f"{where}: {error.operation}: {error.why}{quoted}") from None
+        arguments = tuple(name for name, _ in answer["arguments"])
+        try:
+            interface = Interface(arguments, found.operands, found.returned)
+            if interface.held or answer["holds"] or answer["made_of"]:
+                interface = replace(interface, init=_init("\n".join(source), answer))
+        except BadInput as error:
+            raise Refused(f"{path}: {error}") from None
+        return found.problem, interface
 
     def close(self) -> None:
         """Ends the child. Safe to call twice."""
@@ -72,6 +84,11 @@ class Tracer:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _init(source: str, answer: dict[str, Any]) -> str:
+    read = {attribute(path): value for path, value in answer["read"].items()}
+    return constructor(source, answer["constants"], read)
 
 
 def _quoted(source: list[str], line: int) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from codegen.gemm_configs import needs_registers
-from codegen.gemm_split import READ_SHARED_MEMORY, SPLIT
+from codegen.gemm_split import SPLIT
 from codegen.gpu import GpuSpec
 from codegen.outcome import BadInput
-from codegen.precision import resolved_precision
+from codegen.precision import READ_SHARED_MEMORY, resolved_precision
 from codegen.problem import ITEM_BYTES, Problem
 from codegen.spec import Family, Form
 from codegen.trimm_configs import descriptor_candidates, pointer_candidates
@@ -106,6 +106,18 @@ class View:
     def key(self) -> tuple[str, ...]:
         """What a change of asks for tuning anew. Triton adds the operands' types."""
         return ("N", "batches") if self.batched else ("N",)
+
+    @property
+    def pointer_key(self) -> tuple[str, ...]:
+        """For the pointer kernel also the strides that are 1 if operands are contiguous.
+
+        An operand that lies the other way round in memory is loaded otherwise, so another config may be best.
+        """
+        inner = [
+            names["tn".index(way)]
+            for names, way in zip((("am", "ak"), ("bk", "bn")), self.problem.layout, strict=True)
+        ]
+        return (*self.key, *(f"stride_{name}" for name in inner))
 
     @property
     def parts_kernel(self) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,13 +14,17 @@ from pathlib import Path
 from rich.console import Console
 
 from codegen import pipeline
+from codegen.benches import is_to_be_measured, on_this_gpu, remark, why_not_measured
 from codegen.config import Config
 from codegen.interchange import Sets, read_sets
 from codegen.job import STDIN, Job, Options, open_job, read_input
+from codegen.keep import dossier_of, keep
+from codegen.measured import Retuned, retune_measured
 from codegen.outcome import BadInput, Refused
 from codegen.present import console, print_comparison, print_report, progress
-from codegen.report import Report, to_json
-from codegen.rewrite import replace_configs
+from codegen.question import Question
+from codegen.report import Report, no_longer_read, to_json
+from codegen.rewrite import left_over, replace_configs
 from codegen.sites import find_sites
 from codegen.write import write_whole
 
@@ -48,7 +54,10 @@ def retune(options: Sequence[Options], output: Output) -> None:
     failures: list[BadInput | Refused] = []
     for each in options:
         try:
-            reports.append(_retune_one(each, output, screen))
+            report = _retune_one(each, output, screen)
+            reports.append(report)
+            if not report.accepted:
+                failures.append(Refused(report.verdict))
         except (BadInput, Refused) as failure:
             failures.append(failure)
     if output.json and reports:
@@ -59,12 +68,33 @@ def retune(options: Sequence[Options], output: Output) -> None:
 
 def _retune_one(options: Options, output: Output, screen: Console) -> Report:
     with open_job(options) as job:
-        with progress(screen) as show:
-            code, report = pipeline.retune(job.question, show)
-        report = replace(report, notes=(*job.notes, *report.notes))
-        _put(code, job, options.path, output)
+        try:
+            retuned = _retuned(job.question, options.measure, screen)
+        except Refused as refusal:
+            return pipeline.refused(job.question, refusal)
+        report = replace(retuned.report, notes=(*job.notes, *retuned.report.notes))
+        _put(retuned.code, job, options.path, output)
         print_report(report, screen)
+        target = options.path if output.in_place else output.path
+        if retuned.acceptance and retuned.code != job.question.code and target not in (None, STDIN):
+            for path in keep(dossier_of(retuned.acceptance), Path(target)):
+                screen.print(f"wrote {path}", soft_wrap=True)
     return report
+
+
+def _retuned(question: Question, measure: bool | None, screen: Console) -> Retuned:
+    """By measuring where that is asked for or can be done, else without."""
+    if is_to_be_measured(question, measure):
+        with on_this_gpu() as bench, progress(screen) as show:
+            return retune_measured(question, bench, show)
+    if question.more_inputs:
+        raise BadInput(
+            f"{question.file.name}: several --inputs can only be weighed by timing them: {why_not_measured(question) or 'leave --no-measure out'}"
+        )
+    with progress(screen) as show:
+        code, report = pipeline.retune(question, show)
+    report = replace(report, notes=(*report.notes, *remark(question, measure)))
+    return Retuned(code, report, None)
 
 
 def set_configs(path: str, files: Sequence[str], output: Output, at_definition: bool) -> None:
@@ -92,14 +122,19 @@ def set_configs(path: str, files: Sequence[str], output: Output, at_definition: 
             _put_code(new, code, file, output)
             for index, configs in changes.items():
                 site = find_sites(code)[index]
-                screen.print(
-                    f"{file}:{site.line}: {site.kernel}: set to {len(configs)} configs, not verified"
-                )
+                count = f"{len(configs)} config{'' if len(configs) == 1 else 's'}"
+                _say(screen, f"{file}:{site.line}: {site.kernel}: set to {count}, not verified")
+            for line, name in left_over(code, new):
+                _say(screen, f"{file}:{line}: {no_longer_read(name)}")
         except BadInput as error:
             failures.append(error if str(error).startswith(file) else BadInput(f"{file}: {error}"))
         except Refused as refusal:
             failures.append(Refused(f"{file}: {refusal}"))
     raise_all(failures)
+
+
+def _say(screen: Console, line: str) -> None:
+    screen.print(line, soft_wrap=True)
 
 
 def _changes(file: str, code: bytes, sets: Sets) -> dict[int, tuple[Config, ...]]:
@@ -151,8 +186,10 @@ def inspect(options: Options, gpus: Sequence[str], json_path: str | None) -> Non
 
 
 def _put(code: bytes, job: Job, path: str, output: Output) -> None:
-    if not output.in_place:
-        _put_code(code, job.question.code, path, output)
+    if output.diff:
+        _put_code(job.whole(code), job.whole(job.question.code), path, output)
+    elif not output.in_place:
+        _put_code(job.bare(code), job.bare(job.question.code), path, output)
     elif code != job.question.code:
         if read_input(path) != job.whole(job.question.code):
             raise BadInput(f"{path}: changed while it was retuned: nothing is written, run again")
@@ -166,12 +203,15 @@ def _put_code(code: bytes, before: bytes, path: str, output: Output) -> None:
     elif output.path:
         write_whole(Path(output.path), code)
     elif output.diff:
-        sys.stdout.write(_diff(before, code, path))
-        sys.stdout.flush()  # before the table, where both go to one place
+        _print_bytes(_diff(before, code, path))
     elif output.json != STDIN:
-        sys.stdout.flush()
-        sys.stdout.buffer.write(code)
-        sys.stdout.buffer.flush()
+        _print_bytes(code)
+
+
+def _print_bytes(data: bytes) -> None:
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()  # before the table, where both go to one place
 
 
 def _put_json(path: str, value: object) -> None:
@@ -182,9 +222,12 @@ def _put_json(path: str, value: object) -> None:
         write_whole(Path(path), text.encode())
 
 
-def _diff(old: bytes, new: bytes, name: str) -> str:
-    before, after = (text.decode(errors="replace").splitlines(keepends=True) for text in (old, new))
-    lines = difflib.unified_diff(before, after, name, f"{name} (retuned)")
-    return "".join(
-        line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines
+def _diff(old: bytes, new: bytes, name: str) -> bytes:
+    """The change as `patch` takes it: in the file's own bytes, and lines end with a line feed alone."""
+    before, after = (io.BytesIO(text).readlines() for text in (old, new))
+    file = os.fsencode(name)
+    lines = difflib.diff_bytes(difflib.unified_diff, before, after, file, file + b" (retuned)")
+    return b"".join(
+        line if line.endswith(b"\n") else line + b"\n\\ No newline at end of file\n"
+        for line in lines
     )

@@ -89,13 +89,32 @@ def verify(
                 return results
             failure = failure or _all_wrong(source, rejected)
             # Wrong results on ragged sizes may be the kernel's right only if it is never given any.
-            if any(result.accuracy for result in rejected) and not _whole_tiles(inputs, sides):
+            if any(result.accuracy for result in rejected) and not whole_tiles(inputs, sides):
                 break
     assert failure is not None, "there is always one set of small inputs"
     raise failure
 
 
-def _whole_tiles(inputs: Sequence[InputSpec], sides: Sequence[int]) -> bool:
+def verify_each(
+    source: UserFile,
+    gpu: GpuSpec,
+    cases: Sequence[tuple[Sequence[Trial], dict[int, int]]],
+    inputs: Sequence[InputSpec],
+    against: Against,
+) -> list[list[Checked]]:
+    """Runs each case's trials on the inputs with its sizes in place of the production ones.
+
+    Raises BadInput when the reference, or a run of it, fails.
+    """
+    results = []
+    with _Bench(source, gpu, against, None) as bench:
+        for trials, sizes in cases:
+            bench.prepare(shrink_all(inputs, sizes), sizes)
+            results.append(bench.run_all(trials, None))
+    return results
+
+
+def whole_tiles(inputs: Sequence[InputSpec], sides: Sequence[int]) -> bool:
     """Whether the production sizes are multiples of the largest tile side, those below it left aside."""
     sizes = {size for spec in inputs if isinstance(spec, TensorSpec) for size in spec.shape[-2:]}
     side = max(sides, default=1)
@@ -148,7 +167,7 @@ class _Bench:
             self._ask(self._ready(), **self._prepared)
         except ChildFailed as failure:
             raise BadInput(
-                f"{self._source.name}: computing {self._against} on {self._shown}: {failure}{self._source.counted}"
+                f"{self._source.name}: computing {self._against} on {self._shown}: {failure}"
             ) from None
 
     def run_all(
@@ -272,7 +291,7 @@ class _Bench:
                     self._ask(self._child, **self._prepared)
             except ChildFailed as failure:
                 raise BadInput(
-                    f"{self._source.name}: importing it for the interpreter failed: {failure}{self._source.counted}"
+                    f"{self._source.name}: importing it for the interpreter failed: {failure}"
                 ) from None
         return self._child
 

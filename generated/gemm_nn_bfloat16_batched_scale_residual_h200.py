@@ -123,7 +123,7 @@ def gemm_tma_kernel(
         triton.Config({"BLOCK_M": 64, "BLOCK_N": 256, "BLOCK_K": 32}, num_warps=4, num_stages=4),
         triton.Config({"BLOCK_M": 128, "BLOCK_N": 64, "BLOCK_K": 32}, num_warps=4, num_stages=4),
     ],
-    key=["M", "N", "K", "size_z0"],
+    key=["M", "N", "K", "size_z0", "stride_ak", "stride_bn"],
 )
 @triton.jit
 def gemm_kernel(
@@ -226,7 +226,7 @@ def fits_descriptor(x: torch.Tensor) -> bool:
     coordinates of 32 bits.
     """
     if torch.compiler.is_compiling():
-        return False  # there is no address to look at
+        return False  # there is no address to look at, and no allocator to set
     size = x.element_size()
     return (
         x.data_ptr() % 16 == 0

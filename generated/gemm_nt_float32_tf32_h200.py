@@ -102,7 +102,7 @@ def gemm_tma_kernel(
         triton.Config({"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 64}, num_warps=2, num_stages=2),
         triton.Config({"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 32}, num_warps=4, num_stages=3),
     ],
-    key=["M", "N", "K"],
+    key=["M", "N", "K", "stride_ak", "stride_bk"],
 )
 @triton.jit
 def gemm_kernel(
@@ -186,7 +186,7 @@ def fits_descriptor(x: torch.Tensor) -> bool:
     coordinates of 32 bits.
     """
     if torch.compiler.is_compiling():
-        return False  # there is no address to look at
+        return False  # there is no address to look at, and no allocator to set
     size = x.element_size()
     return (
         x.data_ptr() % 16 == 0

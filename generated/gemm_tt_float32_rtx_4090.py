@@ -29,7 +29,7 @@ def tile_at(pid, tiles_m, tiles_n, GROUP_M: tl.constexpr):
         triton.Config({"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 16}, num_warps=4, num_stages=4),
         triton.Config({"BLOCK_M": 32, "BLOCK_N": 64, "BLOCK_K": 32}, num_warps=4, num_stages=3),
     ],
-    key=["M", "N", "K"],
+    key=["M", "N", "K", "stride_am", "stride_bk"],
 )
 @triton.jit
 def gemm_kernel(

@@ -40,7 +40,7 @@ def round_to_tf32(x):
         triton.Config({"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 64}, num_warps=2, num_stages=2),
         triton.Config({"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 32}, num_warps=4, num_stages=3),
     ],
-    key=["M", "N", "K"],
+    key=["M", "N", "K", "stride_am", "stride_bk"],
 )
 @triton.jit
 def gemm_kernel(

@@ -121,7 +121,7 @@ def tril_matmul_descriptor_kernel(
         triton.Config({"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 64}, num_warps=4, num_stages=3),
         triton.Config({"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 64}, num_warps=4, num_stages=3),
     ],
-    key=["N"],
+    key=["N", "stride_ak", "stride_bn"],
 )
 @triton.jit
 def tril_matmul_kernel(
@@ -200,7 +200,7 @@ def fits_descriptor(x: torch.Tensor) -> bool:
     It wants base and rows to be at multiples of 16 bytes, and the elements of a row side by side.
     """
     if torch.compiler.is_compiling():
-        return False  # there is no address to look at
+        return False  # there is no address to look at, and no allocator to set
     row = x.stride(0) * x.element_size()
     return x.data_ptr() % 16 == 0 and x.stride(1) == 1 and row > 0 and row % 16 == 0
 

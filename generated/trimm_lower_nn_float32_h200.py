@@ -1,192 +1,349 @@
 # C = tril(A) @ tril(B), the other half zeros
-# A, B [N, N]: float32; C: float32; summed in float32, precision tf32x3.
+# A, B [N, N]: float32; C: float32; summed in float32, precision fp16x3.
 # What A and B hold outside their triangles is not used.
-# A persistent kernel on tensor descriptors, and one on pointers for operands whose alignment, strides or
-# sizes descriptors do not allow. Configs for N=4096 on the NVIDIA H200.
+# An operand is the sum of two float16 parts, 22 bits, once each row of A and each column of B is scaled by a
+# power of two, which the result is divided by. Three products of parts make the product; the fourth, of both
+# low parts, is below what float32 shows. Elements below 2^-18 of the largest in their row lose bits.
+# Beside the triangles parts are zeros, as far as they are read. Configs for N=4096 on the NVIDIA H200.
 import torch
 import torch.nn as nn
 import triton
 import triton.language as tl
 
+# The exponent, as float32 stores it, that rows are scaled by whose largest element is 0, or from 2^-6 to 2^9.
+USUAL: tl.constexpr = tl.constexpr(135)
+
 
 @triton.jit
-def tile_at(place, N, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):
-    """Row and column of the tile at this place of the queue: the more work, the earlier.
+def exponent_of(top):
+    """The exponent that a row is scaled by, given the bits of its largest magnitude.
 
-    A tile's work grows with its distance below the diagonal, so tiles are taken diagonal by
-    diagonal, the furthest first. Where a diagonal ends it goes on in the other half, whose tiles only
-    store zeros: so wrapped, all have one length, and a remainder finds the place exactly at any N.
+    Rows not far from 1 share one, so that they can be scaled before their largest element is known. Others
+    have that element's own, within what keeps powers of two finite and normal.
     """
-    tiles_m = tl.cdiv(N, BLOCK_M)
-    tiles_n = tl.cdiv(N, BLOCK_N)
-    if BLOCK_M >= BLOCK_N:
-        tile_n = place % tiles_n
-        distance = tiles_m - 1 - place // tiles_n
-        tile_m = (tile_n * BLOCK_N // BLOCK_M + distance) % tiles_m
+    exponent = top >> 23
+    usual = (top == 0) | ((exponent >= USUAL - 14) & (exponent <= USUAL))
+    return tl.where(usual, USUAL, tl.minimum(tl.maximum(exponent, 15), 254))
+
+
+@triton.jit
+def store_parts(x, exponents, places, part, inside):
+    """x, scaled to below 2^15, as float16; and `part` elements further, what that leaves of it."""
+    x *= ((268 - exponents) << 23).to(tl.float32, bitcast=True)  # 2^(141 - exponent)
+    high = x.to(tl.float16)
+    tl.store(places, high, mask=inside)
+    low = (x - high.to(tl.float32)).to(tl.float16)
+    tl.store(places + part, low, mask=inside)
+
+
+@triton.jit
+def unscale(acc, exponents):
+    """acc without the scales of its rows and columns, whose exponents are added up in `exponents`.
+
+    In two steps, for powers of two that float32 does not hold.
+    """
+    power = exponents - 2 * 141
+    half = power >> 1
+    acc *= ((half + 127) << 23).to(tl.float32, bitcast=True)
+    return acc * ((power - half + 127) << 23).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def halves(x):
+    """The left and the right half of a tile."""
+    M: tl.constexpr = x.shape[0]
+    N: tl.constexpr = x.shape[1]
+    return x.reshape(M, 2, N // 2).permute(0, 2, 1).split()
+
+
+@triton.jit
+def store_piece(c, piece, z, first_m, first_n, M, N, ALIGNED: tl.constexpr):
+    """Part of a tile of C [batch, M, N]. `c` is a descriptor if rows are of whole 16 bytes, else a pointer."""
+    ROWS: tl.constexpr = piece.shape[0]
+    COLUMNS: tl.constexpr = piece.shape[1]
+    if ALIGNED:
+        c.store([z, first_m, first_n], piece.to(c.dtype).reshape(1, ROWS, COLUMNS))
     else:
-        tile_m = place % tiles_m
-        distance = place // tiles_m + 1
-        tile_n = (tile_m * BLOCK_M // BLOCK_N + distance) % tiles_n
-    return tile_m, tile_n
+        offs_m = first_m + tl.arange(0, ROWS)
+        offs_n = first_n + tl.arange(0, COLUMNS)
+        c += tl.cast(z, tl.int64) * M * N
+        c_ptrs = c + offs_m.to(tl.int64)[:, None] * N + offs_n[None, :]
+        inside = (offs_m[:, None] < M) & (offs_n[None, :] < N)
+        tl.store(c_ptrs, piece.to(c.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def split_rows(
+    x_ptr,
+    tops_ptr,
+    parts_ptr,
+    N,
+    N_PADDED,
+    slices,
+    pid,
+    stride_r,
+    stride_k,
+    part,
+    matrix,
+    step_r,
+    step_k,
+    RIGHT: tl.constexpr,
+    AGAIN: tl.constexpr,
+    BLOCK: tl.constexpr,
+    TILE: tl.constexpr,
+):
+    """The parts of BLOCK rows of x [batch, N, N], in one of `slices` of k: right of the diagonal, or left of it.
+
+    Across it they are zeros, as far as tiles of up to TILE rows reach. First of all rows, scaled as is
+    usual, and their largest magnitudes are found on the way; then AGAIN of those whose scale is their own.
+    """
+    blocks = tl.cdiv(N, BLOCK)
+    z = (pid // slices // blocks).to(tl.int64)
+    first_r = pid // slices % blocks * BLOCK
+    offs_r = first_r.to(tl.int64) + tl.arange(0, BLOCK)
+    inside = offs_r < N
+    tops_ptr += z * N
+    exponents = tl.full((BLOCK,), USUAL, tl.int32)
+    if AGAIN:
+        exponents = exponent_of(tl.load(tops_ptr + offs_r, mask=inside, other=0))
+        inside &= exponents != USUAL
+    if tl.max(inside.to(tl.int32), axis=0) > 0:
+        tops = tl.zeros((BLOCK,), dtype=tl.int32)
+        tile = first_r // TILE * TILE
+        begin = tile if RIGHT else 0
+        end = N_PADDED if RIGHT else tile + TILE
+        for first_k in range(begin + pid % slices * BLOCK, end, slices * BLOCK):
+            offs_k = (first_k + tl.arange(0, BLOCK)).to(tl.int64)
+            kept = (
+                offs_k[None, :] >= offs_r[:, None] if RIGHT else offs_k[None, :] <= offs_r[:, None]
+            )
+            x_ptrs = x_ptr + offs_r[:, None] * stride_r + offs_k[None, :] * stride_k
+            x = tl.load(x_ptrs, mask=inside[:, None] & (offs_k[None, :] < N) & kept, other=0.0)
+            magnitudes = x.to(tl.int32, bitcast=True) & 0x7FFFFFFF  # bits, in the same order
+            tops = tl.maximum(tops, tl.max(magnitudes, axis=1))
+            places = parts_ptr + z * matrix + offs_r[:, None] * step_r + offs_k[None, :] * step_k
+            store_parts(x, exponents[:, None], places, part, inside[:, None])
+        if not AGAIN:
+            tl.atomic_max(tops_ptr + offs_r, tops, mask=inside, sem="relaxed")
+
+
+@triton.jit
+def split_kernel(
+    a_ptr,
+    b_ptr,
+    tops_ptr,
+    a_parts_ptr,
+    b_parts_ptr,
+    batches,
+    N,
+    N_PADDED,
+    slices,
+    stride_r_a,
+    stride_k_a,
+    part_a,
+    matrix_a,
+    step_r_a,
+    step_k_a,
+    stride_r_b,
+    stride_k_b,
+    part_b,
+    matrix_b,
+    step_r_b,
+    step_k_b,
+    AGAIN: tl.constexpr,
+    BLOCK: tl.constexpr,
+    TILE: tl.constexpr,
+):
+    """Splits rows of A and, to whom the last half of the programs go, columns of B."""
+    pid = tl.program_id(0)
+    programs_a = tl.num_programs(0) // 2
+    if pid < programs_a:
+        split_rows(
+            a_ptr,
+            tops_ptr,
+            a_parts_ptr,
+            N,
+            N_PADDED,
+            slices,
+            pid,
+            stride_r_a,
+            stride_k_a,
+            part_a,
+            matrix_a,
+            step_r_a,
+            step_k_a,
+            False,
+            AGAIN,
+            BLOCK,
+            TILE,
+        )
+    else:
+        split_rows(
+            b_ptr,
+            tops_ptr + batches * N,
+            b_parts_ptr,
+            N,
+            N_PADDED,
+            slices,
+            pid - programs_a,
+            stride_r_b,
+            stride_k_b,
+            part_b,
+            matrix_b,
+            step_r_b,
+            step_k_b,
+            True,
+            AGAIN,
+            BLOCK,
+            TILE,
+        )
+
+
+@triton.jit
+def tile_at(place, side, GROUP: tl.constexpr):
+    """The place-th tile: how far out of the triangle's corner its two edges are, the outer and the inner one.
+
+    The tiles with most work come first, by diagonals of blocks of GROUP x GROUP tiles, which run at the same
+    time and share rows and columns in the L2 cache. The furthest diagonal has one block, the next two, and
+    so on: a square root finds it, and integers correct what its rounding may miss.
+    """
+    block = place // (GROUP * GROUP)
+    diagonal = ((tl.sqrt(8.0 * block.to(tl.float32) + 1.0) - 1.0) * 0.5).to(tl.int32)
+    diagonal = tl.where(diagonal * (diagonal + 1) // 2 > block, diagonal - 1, diagonal)
+    diagonal = tl.where((diagonal + 1) * (diagonal + 2) // 2 <= block, diagonal + 1, diagonal)
+    along = block - diagonal * (diagonal + 1) // 2
+    distance = tl.cdiv(side, GROUP) - 1 - diagonal
+    return (along + distance) * GROUP + place % GROUP, along * GROUP + place // GROUP % GROUP
 
 
 @triton.autotune(
     configs=[
-        triton.Config({"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 32}, num_warps=8, num_stages=3),
-        triton.Config({"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 32}, num_warps=4, num_stages=3),
-        triton.Config({"BLOCK_M": 128, "BLOCK_N": 64, "BLOCK_K": 32}, num_warps=8, num_stages=3),
-        triton.Config({"BLOCK_M": 128, "BLOCK_N": 64, "BLOCK_K": 32}, num_warps=4, num_stages=3),
-        triton.Config({"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 32}, num_warps=4, num_stages=4),
-        triton.Config({"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 64}, num_warps=4, num_stages=2),
+        triton.Config(
+            {"BLOCK": 128, "BLOCK_K": 64, "GROUP": 4, "PROGRAMS": 132}, num_warps=8, num_stages=5
+        ),
+        triton.Config(
+            {"BLOCK": 128, "BLOCK_K": 64, "GROUP": 2, "PROGRAMS": 132}, num_warps=8, num_stages=5
+        ),
+        triton.Config(
+            {"BLOCK": 128, "BLOCK_K": 64, "GROUP": 1, "PROGRAMS": 132}, num_warps=8, num_stages=5
+        ),
+        triton.Config(
+            {"BLOCK": 64, "BLOCK_K": 64, "GROUP": 4, "PROGRAMS": 264}, num_warps=4, num_stages=5
+        ),
+        triton.Config(
+            {"BLOCK": 64, "BLOCK_K": 64, "GROUP": 1, "PROGRAMS": 264}, num_warps=4, num_stages=6
+        ),
+        triton.Config(
+            {"BLOCK": 64, "BLOCK_K": 64, "GROUP": 1, "PROGRAMS": 396}, num_warps=4, num_stages=4
+        ),
     ],
     key=["N"],
 )
 @triton.jit
-def tril_matmul_descriptor_kernel(
+def tril_matmul_parts_kernel(
     a_ptr,
     b_ptr,
     c_ptr,
-    queue_ptr,
+    tops_ptr,
+    batches,
     N,
-    stride_a,
-    stride_b,
-    BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr,
+    N_PADDED,
+    pitch_a,
+    pitch_b,
+    ALIGNED: tl.constexpr,
+    PROGRAMS: tl.constexpr,
+    BLOCK: tl.constexpr,
     BLOCK_K: tl.constexpr,
+    GROUP: tl.constexpr,
+    CHUNK: tl.constexpr,
 ):
-    """Tiles of C = tril(A) @ tril(B), moved by the tensor memory accelerator.
+    """Tiles of C = tril(A) @ tril(B) from the parts of both, moved by the tensor memory accelerator.
 
-    The kernel is persistent. Tiles differ in work, so programs don't own a share of them: whoever is free
-    takes the next place of the queue from the counter at queue_ptr, which is zero before and after.
-    Elements past the matrices' ends are read as zero and not written.
+    The kernel is persistent. Tiles are dealt out to its programs heaviest first, forwards and backwards in
+    turn, so that all get about the same work; with each goes its mirror image across the diagonal, zeros.
+
+    Tensor cores add up CHUNK steps of k, which are then added to the others in float32: Hopper's drop what
+    is below the last bit of a sum, always towards zero, and over all of k that would show.
     """
     a_desc = tl.make_tensor_descriptor(
-        a_ptr, shape=[N, N], strides=[stride_a, 1], block_shape=[BLOCK_M, BLOCK_K]
+        a_ptr,
+        shape=[2 * batches * N_PADDED, N_PADDED],
+        strides=[pitch_a, 1],
+        block_shape=[BLOCK, BLOCK_K],
     )
     b_desc = tl.make_tensor_descriptor(
-        b_ptr, shape=[N, N], strides=[stride_b, 1], block_shape=[BLOCK_K, BLOCK_N]
+        b_ptr,
+        shape=[2 * batches * N_PADDED, N_PADDED],
+        strides=[pitch_b, 1],
+        block_shape=[BLOCK_K, BLOCK],
     )
-    c_desc = tl.make_tensor_descriptor(
-        c_ptr, shape=[N, N], strides=[N, 1], block_shape=[BLOCK_M, BLOCK_N]
-    )
-    places = tl.cdiv(N, BLOCK_M) * tl.cdiv(N, BLOCK_N)
-    place = tl.atomic_add(queue_ptr, 1)
-    while place < places:
-        tile_m, tile_n = tile_at(place, N, BLOCK_M, BLOCK_N)
-        first_row = tile_m * BLOCK_M
-        first_col = tile_n * BLOCK_N
-        rows = first_row + tl.arange(0, BLOCK_M)
-        cols = first_col + tl.arange(0, BLOCK_N)
+    c = c_ptr
+    if ALIGNED:
+        c = tl.make_tensor_descriptor(
+            c_ptr,
+            shape=[batches, N, N],
+            strides=[tl.cast(N, tl.int64) * N, N, 1],
+            block_shape=[1, BLOCK, BLOCK // 4],
+        )
+    side = tl.cdiv(N, BLOCK)
+    blocks = tl.cdiv(side, GROUP)
+    places = batches * (blocks * (blocks + 1) // 2) * GROUP * GROUP
+    for round in tl.range(0, tl.cdiv(places, PROGRAMS)):
+        dealt = tl.where(round % 2 == 0, tl.program_id(0), PROGRAMS - 1 - tl.program_id(0))
+        place = min(round * PROGRAMS + dealt, places - 1)
+        z = place % batches
+        outer, inner = tile_at(place // batches, side, GROUP)
+        # Who gets no place, or one outside the triangle, computes a little and stores it past C's end.
+        idle = (round * PROGRAMS + dealt >= places) | (outer >= side) | (outer < inner)
+        outer *= BLOCK
+        inner *= BLOCK
+        first_row, first_col = outer, inner
+        zeros = tl.zeros((BLOCK, BLOCK // 4), dtype=c_ptr.dtype.element_ty)
+        mirror_row = tl.where(idle | (inner == outer), N, first_col)
+        store_piece(c, zeros, z, mirror_row, first_row + 0 * (BLOCK // 4), N, N, ALIGNED)
+        store_piece(c, zeros, z, mirror_row, first_row + 1 * (BLOCK // 4), N, N, ALIGNED)
+        store_piece(c, zeros, z, mirror_row, first_row + 2 * (BLOCK // 4), N, N, ALIGNED)
+        store_piece(c, zeros, z, mirror_row, first_row + 3 * (BLOCK // 4), N, N, ALIGNED)
+        # k runs from where the inner triangle of the sum begins to where it ends.
+        steps = tl.where(idle, 1, (outer + BLOCK - inner) // BLOCK_K)
+        acc = tl.zeros((BLOCK, BLOCK), dtype=tl.float32)
+        total = tl.zeros((BLOCK, BLOCK), dtype=tl.float32)
+        for turn in range(0, 3 * steps):
+            # In each chunk low parts of A by high ones of B, then high by low, then high by high:
+            # small products first, while the sum is small and loses least.
+            before = turn // (3 * CHUNK) * CHUNK
+            length = min(CHUNK, steps - before)
+            product = (turn - 3 * before) // length
+            k = inner + (before + (turn - 3 * before) % length) * BLOCK_K
+            a_first = (z + tl.where(product == 0, batches, 0)) * N_PADDED
+            b_first = (z + tl.where(product == 1, batches, 0)) * N_PADDED
+            a = a_desc.load([a_first + first_row, k])
+            b = b_desc.load([b_first + k, first_col])
+            acc = tl.dot(a, b, acc)
+            if turn % (3 * CHUNK) == 3 * CHUNK - 1:
+                total += acc
+                acc = tl.zeros((BLOCK, BLOCK), dtype=tl.float32)
+        acc += total
 
-        # Column j of tril(B) starts at row j, and row i of tril(A) ends at column i: k runs from the
-        # tile's first column to its last row, and nowhere for a tile above the diagonal.
-        k_begin = first_col
-        k_end = min(first_row + BLOCK_M, N)
-        # Steps that touch a diagonal need masks; those between lie inside both triangles and are
-        # done apart, first.
-        full_begin = k_begin + tl.cdiv(BLOCK_N, BLOCK_K) * BLOCK_K
-        full_steps = max(first_row + 1 - full_begin, 0) // BLOCK_K
-        masked_steps = tl.cdiv(k_end - k_begin, BLOCK_K) - full_steps
-
-        acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-        for step in range(full_steps):
-            k = full_begin + step * BLOCK_K
-            a = a_desc.load([first_row, k])
-            b = b_desc.load([k, first_col])
-            acc = tl.dot(a, b, acc, input_precision="tf32x3")
-        for step in range(masked_steps):
-            k = k_begin + step * BLOCK_K
-            k += tl.where(k < full_begin, 0, full_steps * BLOCK_K)  # past the steps already done
-            ks = k + tl.arange(0, BLOCK_K)
-            a = a_desc.load([first_row, k])
-            b = b_desc.load([k, first_col])
-            a = tl.where(rows[:, None] >= ks[None, :], a, 0.0)
-            b = tl.where(ks[:, None] >= cols[None, :], b, 0.0)
-            acc = tl.dot(a, b, acc, input_precision="tf32x3")
-
-        c = tl.where(rows[:, None] >= cols[None, :], acc, 0.0).to(c_ptr.dtype.element_ty)
-        c_desc.store([first_row, first_col], c)
-        place = tl.atomic_add(queue_ptr, 1)
-    # Each program ends on one place past the end of the queue: the last one has no other after it.
-    if place == places + tl.num_programs(0) - 1:
-        tl.store(queue_ptr, 0)
-
-
-@triton.autotune(
-    configs=[
-        triton.Config({"BLOCK_M": 128, "BLOCK_N": 64, "BLOCK_K": 32}, num_warps=8, num_stages=2),
-        triton.Config({"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 32}, num_warps=8, num_stages=2),
-        triton.Config({"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 16}, num_warps=4, num_stages=3),
-        triton.Config({"BLOCK_M": 128, "BLOCK_N": 64, "BLOCK_K": 16}, num_warps=4, num_stages=3),
-        triton.Config({"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 32}, num_warps=4, num_stages=2),
-        triton.Config({"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 16}, num_warps=4, num_stages=4),
-    ],
-    key=["N"],
-)
-@triton.jit
-def tril_matmul_kernel(
-    a_ptr,
-    b_ptr,
-    c_ptr,
-    N,
-    stride_am,
-    stride_ak,
-    stride_bk,
-    stride_bn,
-    BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-):
-    """One tile of C = tril(A) @ tril(B) per program, through pointers: any strides, any alignment.
-
-    Offsets are 64-bit, for tensors of more than 2^31 elements.
-    """
-    place = tl.program_id(0)
-    tile_m, tile_n = tile_at(place, N, BLOCK_M, BLOCK_N)
-    first_row = tile_m * BLOCK_M
-    first_col = tile_n * BLOCK_N
-    rows = first_row + tl.arange(0, BLOCK_M)
-    cols = first_col + tl.arange(0, BLOCK_N)
-    in_rows = rows[:, None] < N
-    in_cols = cols[None, :] < N
-    offs_k = tl.arange(0, BLOCK_K).to(tl.int64)
-    a_ptrs = a_ptr + rows.to(tl.int64)[:, None] * stride_am + offs_k[None, :] * stride_ak
-    b_ptrs = b_ptr + offs_k[:, None] * stride_bk + cols.to(tl.int64)[None, :] * stride_bn
-
-    # Column j of tril(B) starts at row j, and row i of tril(A) ends at column i: k runs from the
-    # tile's first column to its last row, and nowhere for a tile above the diagonal.
-    k_begin = first_col
-    k_end = min(first_row + BLOCK_M, N)
-    # Steps that touch a diagonal need masks; those between lie inside both triangles and are
-    # done apart, first.
-    full_begin = k_begin + tl.cdiv(BLOCK_N, BLOCK_K) * BLOCK_K
-    full_steps = max(first_row + 1 - full_begin, 0) // BLOCK_K
-    masked_steps = tl.cdiv(k_end - k_begin, BLOCK_K) - full_steps
-    acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-
-    for step in range(full_steps):
-        k = (full_begin + step * BLOCK_K).to(tl.int64)
-        a = tl.load(a_ptrs + k * stride_ak, mask=in_rows, other=0.0)
-        b = tl.load(b_ptrs + k * stride_bk)
-        acc = tl.dot(a, b, acc, input_precision="tf32x3")
-    for step in range(masked_steps):
-        k = k_begin + step * BLOCK_K
-        k += tl.where(k < full_begin, 0, full_steps * BLOCK_K)  # past the steps already done
-        ks = k + tl.arange(0, BLOCK_K)
-        k = k.to(tl.int64)
-        a = tl.load(a_ptrs + k * stride_ak, mask=in_rows & (ks[None, :] < N), other=0.0)
-        b = tl.load(b_ptrs + k * stride_bk, mask=(ks[:, None] < N) & in_cols, other=0.0)
-        a = tl.where(rows[:, None] >= ks[None, :], a, 0.0)
-        b = tl.where(ks[:, None] >= cols[None, :], b, 0.0)
-        acc = tl.dot(a, b, acc, input_precision="tf32x3")
-
-    c = tl.where(rows[:, None] >= cols[None, :], acc, 0.0).to(c_ptr.dtype.element_ty)
-    c_ptrs = c_ptr + rows.to(tl.int64)[:, None] * N + cols[None, :]
-    tl.store(c_ptrs, c, mask=in_rows & in_cols)
+        rows = first_row + tl.arange(0, BLOCK)
+        cols = first_col + tl.arange(0, BLOCK)
+        a_tops = tl.load(tops_ptr + z * N + rows, mask=rows < N, other=0)
+        b_tops = tl.load(tops_ptr + (batches + z) * N + cols, mask=cols < N, other=0)
+        acc = unscale(acc, exponent_of(a_tops)[:, None] + exponent_of(b_tops)[None, :])
+        acc = tl.where(rows[:, None] >= cols[None, :], acc, 0.0)  # NaN times 0 is none
+        row = tl.where(idle, N, first_row)
+        # Stored by quarters: a whole tile would take shared memory that another stage of loads needs.
+        left, right = halves(acc)
+        first, second = halves(left)
+        third, fourth = halves(right)
+        store_piece(c, first, z, row, first_col + 0 * (BLOCK // 4), N, N, ALIGNED)
+        store_piece(c, second, z, row, first_col + 1 * (BLOCK // 4), N, N, ALIGNED)
+        store_piece(c, third, z, row, first_col + 2 * (BLOCK // 4), N, N, ALIGNED)
+        store_piece(c, fourth, z, row, first_col + 3 * (BLOCK // 4), N, N, ALIGNED)
 
 
-# Two for each of the NVIDIA H200's multiprocessors: while one stores a tile, the other computes.
-PROGRAMS = 264
+# What is split at once, rows by steps of k; and the side of the largest tile, which N is padded to.
+BLOCK, TILE = 64, 128
 
 
 def workspace(size: int, alignment: int, stream: int | None) -> torch.Tensor:
@@ -194,22 +351,13 @@ def workspace(size: int, alignment: int, stream: int | None) -> torch.Tensor:
     return torch.empty(size, device="cuda", dtype=torch.int8)
 
 
-def fits_descriptor(x: torch.Tensor) -> bool:
-    """Whether the tensor memory accelerator can address x.
-
-    It wants base and rows to be at multiples of 16 bytes, and the elements of a row side by side.
-    """
-    if torch.compiler.is_compiling():
-        return False  # there is no address to look at
-    row = x.stride(0) * x.element_size()
-    return x.data_ptr() % 16 == 0 and x.stride(1) == 1 and row > 0 and row % 16 == 0
+def places(N: int, meta: dict) -> int:
+    """How many tiles of a config's size the triangle has, in whole groups."""
+    side = triton.cdiv(N, meta["BLOCK"] * meta["GROUP"])
+    return side * (side + 1) // 2 * meta["GROUP"] ** 2
 
 
-def tiles(N: int, meta: dict) -> int:
-    """How many tiles of a config's blocks the result has."""
-    return triton.cdiv(N, meta["BLOCK_M"]) * triton.cdiv(N, meta["BLOCK_N"])
-
-
+@torch.compiler.disable  # it cannot trace the allocator
 def tril_matmul(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
     """C = tril(A) @ tril(B), of [N, N] each, for any N and strides.
 
@@ -227,27 +375,58 @@ def tril_matmul(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
             f"A and B must be on one CUDA device, and are on {A.device} and {B.device}"
         )
     N = A.shape[-1]
-    C = torch.empty((N, N), device=A.device, dtype=torch.float32)
+    C = torch.empty(A.shape, device=A.device, dtype=torch.float32)
     if C.numel() == 0:
         return C
+    batches = C.numel() // (N * N)
+    N_PADDED = triton.cdiv(N, TILE) * TILE
     with torch.cuda.device(A.device):
-        if all(fits_descriptor(x) for x in (A, B, C)):
-            queue = torch.zeros(1, device=A.device, dtype=torch.int32)
-            triton.set_allocator(workspace)
-            tril_matmul_descriptor_kernel[lambda meta: (min(PROGRAMS, tiles(N, meta)),)](
-                A, B, C, queue, N, A.stride(0), B.stride(0)
-            )
-        else:
-            tril_matmul_kernel[lambda meta: (tiles(N, meta),)](
+        shape = (2, batches, N_PADDED, N_PADDED)
+        A_parts = torch.empty(shape, device=A.device, dtype=torch.float16)
+        B_parts = torch.empty(shape, device=A.device, dtype=torch.float16)
+        tops = torch.zeros(2 * batches * N, device=A.device, dtype=torch.int32)
+        slices = triton.cdiv(N_PADDED, 4 * BLOCK)
+        for again in (False, True):
+            split_kernel[(2 * slices * batches * triton.cdiv(N, BLOCK),)](
                 A,
                 B,
-                C,
+                tops,
+                A_parts,
+                B_parts,
+                batches,
                 N,
+                N_PADDED,
+                slices,
                 A.stride(-2),
                 A.stride(-1),
-                B.stride(-2),
+                A_parts.stride(0),
+                A_parts.stride(1),
+                A_parts.stride(-2),
+                A_parts.stride(-1),
                 B.stride(-1),
+                B.stride(-2),
+                B_parts.stride(0),
+                B_parts.stride(1),
+                B_parts.stride(-1),
+                B_parts.stride(-2),
+                AGAIN=again,
+                BLOCK=BLOCK,
+                TILE=TILE,
             )
+        triton.set_allocator(workspace)
+        tril_matmul_parts_kernel[lambda meta: (min(meta["PROGRAMS"], batches * places(N, meta)),)](
+            A_parts,
+            B_parts,
+            C.view(batches, N, N),
+            tops,
+            batches,
+            N,
+            N_PADDED,
+            A_parts.stride(-2),
+            B_parts.stride(-2),
+            ALIGNED=N * C.element_size() % 16 == 0,
+            CHUNK=8,
+        )
     return C
 
 

@@ -38,7 +38,7 @@ def tile_at(place, N, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):
         triton.Config({"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 16}, num_warps=4, num_stages=3),
         triton.Config({"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 32}, num_warps=8, num_stages=2),
     ],
-    key=["N"],
+    key=["N", "stride_ak", "stride_bn"],
 )
 @triton.jit
 def tril_matmul_kernel(

@@ -147,7 +147,7 @@ def tril_matmul_descriptor_kernel(
         triton.Config({"BLOCK_M": 128, "BLOCK_N": 64, "BLOCK_K": 32}, num_warps=4, num_stages=3),
         triton.Config({"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 32}, num_warps=4, num_stages=3),
     ],
-    key=["N"],
+    key=["N", "stride_ak", "stride_bn"],
 )
 @triton.jit
 def tril_matmul_kernel(
@@ -259,7 +259,8 @@ def tril_matmul(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
     if C.numel() == 0:
         return C
     with torch.cuda.device(A.device):
-        if N * C.element_size() % 16 == 0:
+        # torch.compile cannot trace the allocator that descriptors need.
+        if N * C.element_size() % 16 == 0 and not torch.compiler.is_compiling():
             A_packed, B_packed = pack(A, False), pack(B.T, True)
             queue = torch.zeros(1, device=A.device, dtype=torch.int32)
             triton.set_allocator(workspace)

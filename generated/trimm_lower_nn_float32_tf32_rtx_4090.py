@@ -49,7 +49,7 @@ def round_to_tf32(x):
         triton.Config({"BLOCK_M": 128, "BLOCK_N": 64, "BLOCK_K": 32}, num_warps=4, num_stages=3),
         triton.Config({"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 32}, num_warps=4, num_stages=3),
     ],
-    key=["N"],
+    key=["N", "stride_ak", "stride_bn"],
 )
 @triton.jit
 def tril_matmul_kernel(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,50 @@ def test_what_is_no_kernel_file(tmp_path, capfd, command, name, content, said):
     assert said in line and line.startswith("codegen: ")
     if content is not None:
         assert path.read_bytes() == content
+
+
+ODD = [
+    pytest.param(
+        b"# coding: ascii\n# autotune \xe9\n", "save it as UTF-8", id="not in its encoding"
+    ),
+    pytest.param(b"# autotune \xff\n", "save it as UTF-8", id="not UTF-8"),
+    pytest.param(b"autotune = 1\ry = 2\n", "a carriage return alone", id="a lone carriage return"),
+    pytest.param(b"autotune = '\0'\n", "NUL bytes", id="NUL bytes"),
+    pytest.param("autotune = 1\n".encode("utf-16"), "NUL bytes", id="UTF-16"),
+    pytest.param(
+        b"autotune = " + b"(" * 300 + b")" * 300, "can't parse it", id="brackets too deep"
+    ),
+    pytest.param(
+        b"autotune = " + b"-" * 99_999 + b"1", "nested too deeply", id="operators too deep"
+    ),
+    pytest.param(
+        b"autotune = 1 +" + b"1 +" * 9_999 + b"1", "nested too deeply", id="a sum too long"
+    ),
+    pytest.param(
+        b"autotune: = 1\n", "line 1: Python 3.", id="syntax that this Python does not have"
+    ),
+]
+
+
+@pytest.mark.parametrize("command", ["configs", "static", "set", "retune"])
+@pytest.mark.parametrize(("content", "said"), ODD)
+def test_a_file_that_can_not_be_read(tmp_path, capfd, monkeypatch, command, content, said):
+    monkeypatch.chdir(tmp_path)
+    Path("k.py").write_bytes(content)
+    sites = [{"kernel": "k", "configs": [{"meta": {}}]}]
+    Path("set.json").write_text(json.dumps({"files": [{"path": "k.py", "sites": sites}]}))
+    arguments = {
+        "configs": ["configs", "k.py"],
+        "static": ["configs", "--static", "k.py"],
+        "set": ["retune", "--set", "set.json", "-w"],
+        "retune": [*RETUNE, "k.py", "-w"],
+    }
+    assert main(arguments[command]) == 2
+    out, err = capfd.readouterr()
+    line, *rest = err.splitlines()
+    assert out == "" and line.startswith("codegen: k.py: ") and said in line
+    assert rest == ([] if "retune" in arguments[command] else ["0 sites in 0 of 1 file"])
+    assert Path("k.py").read_bytes() == content
 
 
 def test_a_folder(tmp_path, capfd):

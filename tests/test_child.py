@@ -74,7 +74,7 @@ def test_what_is_no_answer_is_not_taken_for_one(tmp_path, rubbish):
     assert "wrote into the channel" in importing(tmp_path, code)
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_when_the_program_is_stopped_its_children_end(tmp_path, sent):
     scale = (Path(__file__).parent / "cases" / "files" / "scale.py").read_text()
     pid, path = tmp_path / "pid", tmp_path / "k.py"

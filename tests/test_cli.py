@@ -13,6 +13,8 @@ from codegen import __version__, cli, lint
 from codegen.outcome import BadInput, Refused
 from codegen.rules import RULES
 
+ROOT = Path(__file__).parent.parent
+
 
 def codegen(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "codegen", *arguments]
@@ -37,6 +39,18 @@ USAGE_ERRORS = {
     "an unknown option": ["check", "--fix"],
     "no file": ["check"],
     "an unknown format": ["check", "--output-format", "xml", "x.py"],
+    "two places to write to": ["retune", "k.py", "-w", "-o", "new.py"],
+    "several files and one output": ["retune", "a.py", "b.py"],
+    "no file to retune": ["retune"],
+    "options that --set has no use for": [
+        "retune",
+        "--set",
+        "c.json",
+        "--gpu",
+        "h200",
+        "--json",
+        "r.json",
+    ],
 }
 
 
@@ -45,7 +59,11 @@ def test_misuse_is_explained_with_status_2(arguments, capsys) -> None:
     assert cli.main(arguments) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert "Usage: codegen" in err
+    if arguments:
+        assert err.startswith("codegen: ") and err.count("\n") == 1
+        assert err.endswith("--help)\n")
+    else:
+        assert "Usage: codegen" in err
 
 
 ENDINGS = {
@@ -91,6 +109,8 @@ LIGHT = {
     "check --explain": ["check", "--explain", "CG003"],
     "gpus": ["gpus"],
     "gpus --sources": ["gpus", "--sources"],
+    "render --help": ["render", "--help"],
+    "render --list": ["render", "--list"],
 }
 
 
@@ -106,6 +126,30 @@ def test_starts_without_the_toolchain(arguments: list[str], kernel: Path) -> Non
         [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--check"], ["gemm", "--gpu", "h200", "--precision", "tf32", "--no-verify"]],
+    ids=["check", "without verification"],
+)
+def test_rendering_needs_no_toolchain_and_under_two_seconds(arguments: list[str]) -> None:
+    program = (
+        "import sys, time; start = time.perf_counter();"
+        "from codegen.cli import main; status = main(['render', *sys.argv[1:]]);"
+        "heavy = {'torch', 'triton', 'numpy', 'libcst'} & set(sys.modules);"
+        "print(time.perf_counter() - start, file=sys.stderr);"
+        "sys.exit(f'imported {heavy}' if heavy else status)"
+    )
+
+    def seconds() -> float:
+        command = [sys.executable, "-c", program, *arguments]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return float(done.stderr.splitlines()[-1])
+
+    files = len(list((ROOT / "generated").glob("*.json"))) if "--check" in arguments else 1
+    assert any(seconds() < 2 * files for _ in range(3))
 
 
 def test_one_file_takes_well_under_half_a_second(kernel: Path) -> None:

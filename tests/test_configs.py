@@ -98,6 +98,17 @@ def test_set_writes_what_configs_listed_and_setting_the_same_changes_nothing(lib
     assert library.read_bytes() == changed
 
 
+def test_set_says_what_it_leaves_behind(library, capfd):
+    sites = [{"kernel": "triple_kernel", "configs": [{"meta": {"BLOCK": 64}}]}]
+    Path("set.json").write_text(json.dumps({"files": [{"path": "library.py", "sites": sites}]}))
+    assert main(["retune", "--set", "set.json", "--diff"]) == 0
+    first, *rest = capfd.readouterr().err.splitlines()
+    assert first.endswith("triple_kernel: set to 1 config, not verified")
+    assert [line.split(": ", 1)[1] for line in rest] == [
+        "make is no longer read: remove it if nothing else needs it"
+    ]
+
+
 def test_set_changes_only_the_named_site(library, capfd):
     configs = [{"meta": {"BLOCK": 512}, "num_warps": 8, "num_stages": 2}]
     configs.append(
@@ -177,6 +188,48 @@ def test_a_set_for_what_is_not_there_is_refused(library, capfd, sites, said):
     assert library.read_text() == LIBRARY
 
 
+CHOSEN = """
+import triton
+import triton.language as tl
+from project import IS_HOPPER
+
+
+@triton.autotune(configs=[triton.Config({"BLOCK": b}) for b in ([64] if IS_HOPPER else [32, 64])], key=["n"])
+@triton.jit
+def twice_kernel(x_ptr, y_ptr, n, BLOCK: tl.constexpr):
+    offsets = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    tl.store(y_ptr + offsets, 2 * tl.load(x_ptr + offsets, offsets < n), offsets < n)
+
+
+def twice(x):
+    y = x.new_empty(x.shape)
+    twice_kernel[lambda meta: (triton.cdiv(x.numel(), meta["BLOCK"]),)](x, y, x.numel())
+    return y
+"""
+
+
+def test_a_refusal_is_in_the_report_too(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    Path("project.py").write_text("IS_HOPPER = False\n")
+    Path("chosen.py").write_text(CHOSEN)
+    Path("run.py").write_text(
+        "import torch, chosen\nchosen.twice(torch.ones(1000, device='cuda'))\n"
+    )
+    arguments = ["--launch", "run.py", "--gpu", "rtx-4090", "-w", "--json", "out.json"]
+    assert main(["retune", "chosen.py", *arguments]) == 1
+    said = capfd.readouterr().err
+    assert (
+        "chosen.py:7: which configs there are depends on more than this file: line 7: `IS_HOPPER`"
+        in said
+    )
+    report = json.loads(Path("out.json").read_text())
+    assert report["verdict"] == {
+        "accepted": False,
+        "reason": said.strip().removeprefix("codegen: "),
+    }
+    assert Path("chosen.py").read_text() == CHOSEN
+
+
 TEST = """
 import pytest, torch, library
 
@@ -214,6 +267,15 @@ def test_a_run_of_the_users_own_is_recorded(library, capfd, command):
     assert all(config["resources"] for site in report["sites"] for config in site["configs"])
     assert report["verdict"]["reason"].startswith("fits the GPU, not verified")
     assert Path("out.py").read_text() == LIBRARY
+
+
+def test_a_run_that_fails_is_reported_with_what_it_said(library, capfd):
+    Path("test_library.py").write_text(TEST.replace("6 * x", "5 * x + 1").replace("1000, ", ""))
+    arguments = ["--launch", "pytest -q test_library.py", "--gpu", "rtx-4090", "--diff"]
+    assert main(["retune", "library.py", *arguments]) == 0
+    (said,) = [line for line in capfd.readouterr().err.splitlines() if "ended early" in line]
+    assert said.startswith("the run ended early: exit status 1: ")
+    assert "FAILED test_library.py::test_six_times[100000]" in said and "1 failed" in said
 
 
 def test_a_run_that_launches_nothing_is_reported_with_how_it_ended(library, capfd):

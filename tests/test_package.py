@@ -22,20 +22,24 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 # A module imports from its own floor and below. A new module finds its place here.
 FLOORS = {
-    "data": "config gpu outcome problem spec stage rules",
+    "data": "config gpu interface outcome problem spec stage rules",
     "pure": """
-        axes benchmark cases effects entries evaluate evidence families forms gemm gemm_configs gemm_split gemm_view graph hazard imports inputs
-        interchange ncu occupancy operands order picture places precision profile prompt prompt_gpu propose rank
-        recognize record render rewrite scoreboard sections sites source spelling static.configs
+        axes benchmark cases constructor counters cover dossier effects entries evaluate evidence families
+        fingerprint forms gemm gemm_configs gemm_split gemm_view graph hazard imports inputs interchange journal
+        judge ncu occupancy operands order page picture places precision profile prompt prompt_gpu propose rank
+        recognize record render rewrite roofline scoreboard sections sites source spelling static.configs
         static.expressions static.known static.platforms static.scopes static.statements
-        static.surroundings static.values targets trimm trimm_configs trimm_split writing
+        static.surroundings static.values targets trimm trimm_configs trimm_split wire work writing
     """,
     "toolchain": """
-        build child examine failure fitting forced gauge guard interpret launch load measure pretend
-        reference repair sensors timing toolchain trace tracing verify worker
+        build child devices examine failure fitting forced gauge guard here interpret journaled launch load local_gpu
+        measure nsight on_gpu pretend reference repair sensors timing toolchain trace tracing trial verify worker
+        workload
     """,
     "shell": """
-        __main__ bench_command cli contest gpu_table job lint listing pipeline present question render_command report rows steps
+        __main__ accept accept_command bench_command benches cli contest gpu_table job keep lint listing measured
+        pipeline present profile_command profile_text profiling question render_command report rows side_by_side
+        stand_in steps sweep
         tune write
     """,
 }

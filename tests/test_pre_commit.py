@@ -32,6 +32,8 @@ repos:
         files: ^kernels/
       - id: codegen-format
         files: ^kernels/
+      - id: codegen-render-check
+        args: [rendered]
 """
 
 
@@ -88,6 +90,8 @@ def test_hooks_work_in_another_repository(home: Home, hooks: Path) -> None:
     kernels = repository / "kernels"
     kernels.mkdir(parents=True)
     (repository / ".pre-commit-config.yaml").write_text(config)
+    (repository / "rendered" / "deeper").mkdir(parents=True)
+    (repository / "rendered" / "settings.json").write_text("{}\n")  # no record
     (repository / "setup.py").write_text(BAD + "x=1\n")  # not for these hooks
     (kernels / "notes.txt").write_text(BAD)
     (kernels / "good.py").write_text(GOOD)
@@ -108,6 +112,21 @@ def test_hooks_work_in_another_repository(home: Home, hooks: Path) -> None:
     (kernels / "bad.py").unlink()
     home.commit_all(repository)
     home.run(*run, cwd=repository)
+
+    # A file rendered from a record stays as it was rendered, and stays.
+    kept = ROOT / "generated" / "gemm_tt_float32_rtx_4090.py"
+    for path in (kept, kept.with_suffix(".json")):
+        shutil.copy(path, repository / "rendered" / "deeper" / path.name)
+    home.commit_all(repository)
+    home.run(*run, "codegen-render-check", cwd=repository)
+    file = repository / "rendered" / "deeper" / kept.name
+    file.write_text(kept.read_text().replace("num_warps=8", "num_warps=4"))
+    out = home.run(*run, "codegen-render-check", cwd=repository, status=1)
+    assert f"rendered/deeper/{kept.name}: differs from what its record renders to" in out
+    file.unlink()
+    home.run("git", "add", "--all", cwd=repository)
+    out = home.run(*run, "codegen-render-check", cwd=repository, status=1)
+    assert f"rendered/deeper/{kept.name}: missing" in out
 
     # Installed are the pinned black and nothing heavy.
     (environment,) = (home.path / "pre-commit").glob("*/py_env-*")

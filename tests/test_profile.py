@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +13,7 @@ from codegen import ncu
 from codegen.gpu import find_gpu
 from codegen.ncu import KernelMetrics
 from codegen.occupancy import Occupancy, occupancy
-from codegen.profile import Candidate, attribute, diagnose
+from codegen.profile import Candidate, attribute, diagnose, unlike_predicted
 
 RTX_4090 = find_gpu("rtx-4090")
 
@@ -257,3 +257,39 @@ def test_no_profile_is_too_odd(
     found = diagnose(metrics, RTX_4090 if fits else None, fits)
     assert found is None or found.bound in {"compute", "memory", "latency", "too few warps", "tail"}
     assert found is None or "\n" not in found.line
+
+
+class TestTheProfileOfAConfigThatWasCompiled:
+    CONFIG = Candidate(1024, 12.5, False, 256, 162, 98304)
+    SEEN: ClassVar[dict[str, Any]] = {
+        ncu.GRID: 1024,
+        ncu.BLOCK: 256,
+        ncu.REGISTERS: 162,
+        ncu.DYNAMIC_SHARED: 98304,
+        ncu.STATIC_SHARED: 0,
+        ncu.MAX_WARPS: 12.5,
+    }
+
+    @pytest.mark.parametrize(
+        ("seen", "said"),
+        [
+            ({}, ()),
+            ({ncu.REGISTERS: 168}, ("168 registers, not 162",)),
+            ({ncu.STATIC_SHARED: 16}, ("98,320 bytes of shared memory, not 98,304",)),
+            ({ncu.BLOCK: 128}, ("128 threads a block, not 256",)),
+            ({ncu.MAX_WARPS: 18.75}, ("18.75 % occupancy, not 12.5",)),
+            ({ncu.GRID: 132}, ("132 blocks, not 1,024",)),
+        ],
+        ids=["is as predicted", "registers", "shared memory", "block", "occupancy", "grid"],
+    )
+    def test_names_what_is_not_as_predicted(
+        self, seen: dict[str, Any], said: tuple[str, ...]
+    ) -> None:
+        assert unlike_predicted(_metrics(self.SEEN | seen), self.CONFIG) == said
+
+    def test_says_nothing_of_what_it_does_not_hold(self) -> None:
+        assert unlike_predicted(_metrics({ncu.REGISTERS: 162}), self.CONFIG) == ()
+
+    def test_holds_no_one_grid_where_the_kernel_was_launched_several_times(self) -> None:
+        metrics = dataclasses.replace(_metrics(self.SEEN | {ncu.GRID: 64}), launches=3)
+        assert unlike_predicted(metrics, self.CONFIG) == ()

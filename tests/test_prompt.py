@@ -37,7 +37,7 @@ def test_a_prompt_is_read(path: Path, ending: str) -> None:
 
     assert prompt.code == ending.join([*expected["code"], ""])
     assert text[slice(*prompt.code_span)] == prompt.code
-    assert text.split("\n")[prompt.code_line(text) - 1].rstrip("\r") == expected["code"][0]
+    assert text[prompt.code_span[0] :].split("\n")[0].rstrip("\r") == expected["code"][0]
 
     assert (prompt.gpu.key if prompt.gpu else None) == expected["gpu"]
     if prompt.gpu is None:

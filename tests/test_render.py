@@ -74,11 +74,14 @@ def test_a_problem_survives_json(data: dict[str, Any]) -> None:
         ({"dtype": "float16", "precision": "tf32"}, "precision is for float32 operands"),
         ({"shape": {"m": 1, "n": 2}}, "shape lacks 'k'"),
         ({"shape": {"m": 1, "n": 2, "k": 3, "l": 4}}, "shape has an unknown field 'l'"),
-        ({"shape": {"m": -1, "n": 2, "k": 3}}, "m must be a whole number from 0 up, and is -1"),
+        (
+            {"shape": {"m": -1, "n": 2, "k": 3}},
+            "m must be a whole number from 0 up to 2^63, and is -1",
+        ),
         ({"shape": {"m": True, "n": 2, "k": 3}}, "m must be a whole number"),
         ({"shape": None}, "shape must be an object, and is null"),
         ({"batch": 3}, "batch must be a list, and is 3"),
-        ({"batch": ["x"]}, "batch must be a whole number from 0 up, and is 'x'"),
+        ({"batch": ["x"]}, 'batch must be a whole number from 0 up to 2^63, and is "x"'),
         ({"batched": "c"}, "batched 'c' is not one of ab, a, b"),
         ({"triangle": "left"}, "triangle 'left' is not one of lower, upper"),
         ({"triangle": "lower"}, "triangular matrices are square: m=2, n=3, k=5 differ"),
@@ -274,7 +277,7 @@ def test_check_finds_what_differs_and_what_is_missing(tmp_path: Path) -> None:
     path.write_text(path.read_text("utf-8").replace("tl.dot", "tl.bot"), "utf-8")
     result = invoke("--check", str(tmp_path))
     assert result.return_value == 1
-    assert f"{path}: differs from what {path.stem}.json renders to" in result.stdout
+    assert f"{path}: differs from what its record renders to" in result.stdout
     path.unlink()
     result = invoke("--check", str(tmp_path))
     assert result.return_value == 1
@@ -299,7 +302,7 @@ def test_the_list_names_families_and_options() -> None:
         (["conv", "--gpu", "h200"], "there is no family 'conv'"),
         (["nowhere.json"], "nowhere.json: can't be read: No such file or directory"),
         (["spec.json", "--gpu", "h200"], "spec.json is a whole spec: --gpu cannot be added to it"),
-        (["--check", "nowhere"], "nowhere: no such file or folder"),
+        (["--check", "nowhere"], "nowhere.json: no such file or folder"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -308,6 +311,44 @@ def test_the_command_refuses_in_one_line(arguments: list[str], complaint: str) -
     assert isinstance(result.exception, BadInput)
     assert complaint in str(result.exception)
     assert "\n" not in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("model", "complaint"),
+    [
+        ([], "model must be an object with arguments, operands and perhaps init"),
+        ({"arguments": ["x"]}, "model must be an object"),
+        ({"arguments": ["x"], "operands": "x"}, 'operands must be a list of strings, and is "x"'),
+        ({"arguments": ["x-y"], "operands": ["x", "x"]}, "argument 'x-y' of forward is no name"),
+        ({"arguments": ["x", "x"], "operands": ["x", "x"]}, "two arguments of forward have one"),
+        ({"arguments": ["x"], "operands": ["x", "y"]}, "operand 'y' is neither an argument"),
+        ({"arguments": ["x"], "operands": ["x", "self.a()"]}, "operand 'self.a()' is neither"),
+        (
+            {"arguments": ["x"], "operands": ["x"]},
+            "model gives 1 operands, and the kernel takes A, B",
+        ),
+        (
+            {"arguments": ["gemm"], "operands": ["gemm", "gemm"]},
+            "forward's argument gemm has the name of a function of the file",
+        ),
+        (
+            {"arguments": ["x"], "operands": ["x", "x"], "returned": [0, 2]},
+            "returned must be an order",
+        ),
+        (
+            {"arguments": ["x"], "operands": ["x", "x"], "init": ["x = 1"]},
+            "init must be the source",
+        ),
+        ({"arguments": ["x"], "operands": ["x", "x"], "name": []}, "unknown field 'name'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_model_that_makes_no_sense_is_refused(tmp_path: Path, model: Any, complaint: str) -> None:
+    (path := tmp_path / "record.json").write_text(json.dumps(spec().to_json() | {"model": model}))
+    result = invoke(str(path))
+    assert isinstance(result.exception, BadInput)
+    assert complaint in str(result.exception)
+    assert "record.json: " in str(result.exception)
 
 
 @pytest.mark.parametrize(

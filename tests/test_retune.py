@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from codegen.cli import main
 from codegen.gpu import find_gpu
 from codegen.inputs import parse_inputs
 from codegen.prompt import read_prompt
 from codegen.sites import find_sites
-from codegen.toolchain import Compiler, Job, UserFile
+from codegen.toolchain import Compilation, Compiler, UserFile
 
 CASES = Path(__file__).parent / "cases" / "files"
 PROMPT = Path(__file__).parent.parent / "docs" / "examples" / "prompt.md"
@@ -174,7 +178,7 @@ def test_machine_code_is_the_same_wherever_the_file_lies(tmp_path, monkeypatch):
         path.write_text(SCALE)
         with Compiler(UserFile("k.py", path), find_gpu("rtx-4090")) as compiler:
             compiler.launches(None, parse_inputs("float32[1000]"))
-            (built,) = compiler.compile([Job(0, 0, 4, 3)])
+            (built,) = compiler.compile([Compilation(0, 0, 4, 3)])
             found.add(built.resources.binary)
     assert len(found) == 1
 
@@ -189,6 +193,26 @@ def test_max_configs_keeps_the_best_and_says_which_went(tmp_path, capfd):
     (dropped,) = [config for config in site["configs"] if config["status"] == "dropped"]
     assert "--max-configs 2" in dropped["reason"]
     assert len(find_sites(code)[0].configs) == 2
+
+
+ODD = """\
+        triton.Config({"BLOCK": 64}, num_warps=1, num_stages=7),
+        triton.Config({"BLOCK": 128}, num_warps=32),
+        triton.Config({"BLOCK": 128}),
+        triton.Config({"BLOCK": 256}, num_stages=1, num_warps=4 if is_hip() else 2),
+        triton.Config({"BLOCK": 256}, num_warps=1, num_stages=6),
+        triton.Config({"BLOCK": 512}, num_warps=4, num_stages=5),
+        triton.Config({"BLOCK": 1024}, num_warps=16, num_stages=1),
+"""
+
+
+def test_more_originals_than_the_stage_adds_to_are_all_kept_whatever_their_knobs(tmp_path, capfd):
+    path = tmp_path / "k.py"
+    start, end = SCALE.index("        triton.Config("), SCALE.index("    ],")
+    path.write_text(f"{SCALE[:start]}{ODD}{SCALE[end:]}".replace("is_hip()", "False"))
+    code, report = retune(tmp_path, path, "--gpu", "rtx-4090", "--inputs", "float32[65536]")
+    assert code == path.read_bytes()
+    assert len(by_status(report["sites"][0], "kept")) == 7
 
 
 def test_code_goes_to_standard_output_and_everything_else_does_not(tmp_path, capfd):
@@ -218,3 +242,42 @@ def test_several_gpus_side_by_side(tmp_path, capfd):
         "8.9",
         "10.0",
     ]
+
+
+@pytest.mark.skipif(shutil.which("patch") is None, reason="there is no `patch` here")
+def test_in_a_prompt_lines_are_the_prompts_own_and_the_diff_is_a_patch(
+    tmp_path, capfd, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    before = f"# Über\r\n\r\n# Current Code\n```python\n{SCALE}```\nAfter\x0cthat,\u2028more\n"
+    Path("p.md").write_bytes(before.encode())
+    line = before[: before.index("@triton.autotune")].count("\n") + 1
+    arguments = ["--gpu", "rtx-4090", "--inputs", "float32[65536]", "--max-configs", "2"]
+    assert main(["retune", "p.md", *arguments, "--diff", "--json", "out.json"]) == 0
+    out, err = capfd.readouterr()
+    assert f"scale_kernel (line {line})" in err
+    assert json.loads(Path("out.json").read_text())["sites"][0]["line"] == line
+
+    Path("change.patch").write_bytes(out.encode())
+    subprocess.run(["patch", "--binary", "p.md", "change.patch"], check=True, capture_output=True)
+    patched = Path("p.md").read_bytes()
+    Path("p.md").write_bytes(before.encode())
+    assert main(["retune", "p.md", *arguments, "-w"]) == 0
+    assert Path("p.md").read_bytes() == patched != before.encode()
+
+
+def test_code_in_a_prompt_that_fails_is_named_by_the_prompts_lines(tmp_path, capfd):
+    path = tmp_path / "p.md"
+    path.write_text(f"# Task\n\n# Current Code\n```python\n{SCALE}raise ValueError('no')\n```\n")
+    line = path.read_text().split("\n").index("raise ValueError('no')") + 1
+    assert main(["retune", str(path), "--gpu", "rtx-4090", "--inputs", "float32[65536]"]) == 2
+    assert f"line {line}: ValueError: no" in capfd.readouterr().err
+
+
+def test_what_a_stage_asks_for_and_does_not_get_is_told(tmp_path, capfd):
+    path = tmp_path / "p.md"
+    stage = "# Stage\nUse 5-8 configs. You may change the block sizes.\n"
+    path.write_text(f"{stage}\n# Current Code\n```python\n{SCALE}```\n")
+    _, report = retune(tmp_path, path, "--gpu", "rtx-4090", "--inputs", "float32[65536]")
+    assert report["sites"][0]["note"].startswith("the stage asks for 5 configs or more")
+    assert any(note.startswith("the stage lets block sizes change") for note in report["notes"])

@@ -1,12 +1,18 @@
 """Any file, with any mix of the ways to write configs: what is read is what Python gets by running it, what
-is written is what Python gets then, and nothing else changes."""
+is written is what Python gets then, and nothing else changes.
 
+A few hundred examples in the suite; `EXAMPLES=20000 pytest tests/test_rewrite_properties.py` tries 20,000 for
+each property, in about half an hour of one core.
+"""
+
+import functools
 import os
 import sys
 from types import ModuleType, SimpleNamespace
 from typing import NamedTuple
 from unittest import mock
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +21,9 @@ from codegen.outcome import BadInput, Refused
 from codegen.rewrite import replace_configs
 from codegen.sites import find_sites
 
-EXAMPLES = int(os.environ.get("EXAMPLES", "300"))  # 20000 for a long run
+EXAMPLES = int(os.environ.get("EXAMPLES", "300"))
+
+pytestmark = pytest.mark.timeout(EXAMPLES)  # seconds, for one property
 
 IMPORTS = {
     "import triton": ("triton.autotune", "triton.Config", "triton.jit"),
@@ -168,6 +176,7 @@ def list_text(draw, style, indent, least=0):
     return f"{text}{above()}{indent}]"
 
 
+@functools.cache  # a strategy is soon asked and long in the making
 def ways_to_write(style, number):
     """Definitions and the argument `configs`, by the name of the form."""
     unit, C, name = style.unit, style.config, f"name_{number}"

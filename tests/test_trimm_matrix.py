@@ -20,7 +20,7 @@ from codegen.outcome import Rejected
 from codegen.precision import MEASURED_ERROR, resolved_precision
 from codegen.problem import Problem
 from codegen.render import render
-from codegen.toolchain import Compiler, Job, UserFile
+from codegen.toolchain import Compilation, Compiler, UserFile
 from codegen.trimm_configs import shared_bound
 
 # Triangle, dtype, precision, GPU, kernel, how the operands lie in memory, rest of N past two tiles, and more
@@ -153,7 +153,7 @@ def test_candidates_compile_within_the_limits(row: tuple[Any, ...], tmp_path: Pa
             sites = compiler.launches(None, [TensorSpec(spec.dtype, (n, n))] * 2).sites
         assert {site.kernel for site in sites} == set(kernels)
         jobs = [
-            (site.kernel, Job(site.index, index, config.warps or 0, config.stages or 0))
+            (site.kernel, Compilation(site.index, index, config.warps or 0, config.stages or 0))
             for site in sites
             for index, config in enumerate(configs[site.kernel])
         ]

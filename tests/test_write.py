@@ -29,6 +29,17 @@ def test_a_file_keeps_its_permissions_and_a_link_stays_a_link(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "link"]
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may give files away")
+def test_a_file_of_another_user_stays_theirs(tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes(b"old")
+    os.chown(file, 12345, 23456)
+    file.chmod(0o2750)
+    write_whole(file, b"new")
+    found = file.stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o7777) == (12345, 23456, 0o2750)
+
+
 def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

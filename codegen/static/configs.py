@@ -34,6 +34,8 @@ class Reader(Follower):
     def configs(self, node: ast.expr) -> tuple[Made, ...]:
         """The configs of a list of them. Raises `Unsettled`."""
         value = self._at_site(node)
+        if isinstance(value, Opaque):
+            raise self.unsettled(node, "is not known in this file")
         if not isinstance(value, list | tuple) or not all(isinstance(item, Made) for item in value):
             raise self.unsettled(node, "is no list of Configs")
         return tuple(value)
@@ -125,6 +127,8 @@ class Reader(Follower):
         """The value of a Config's argument: as source text where it is unknown or the platform's."""
         outer, self.condition = self.condition, None
         try:
+            while isinstance(node, ast.IfExp) and not self._portable(node, env):
+                node = node.body if self.truth(node.test, env) else node.orelse
             value = self._plain(self.value(node, env), node)
             if self.condition and self._portable(node, env):
                 value = Source(self.file.one_line(node))

@@ -301,7 +301,7 @@ class Expressions(ABC):
 
         def usable(value: Any) -> Any:
             if isinstance(value, Function):
-                return lambda *arguments: self._apply(value, arguments, {}, node)
+                return lambda *given, **named: self._apply(value, given, named, node)
             return value
 
         options = {name: usable(value) for name, value in named.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import itertools
 import math
 import operator
@@ -71,6 +72,7 @@ BUILTINS: Mapping[str, Callable[..., Any]] = {
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "copy.copy": lambda value: value.copy(),
     "copy.deepcopy": unshared,
+    "functools.partial": functools.partial,
     "itertools.chain": lambda *lists: OneShot(i for values in lists for i in items(values)),
     "itertools.chain.from_iterable": lambda lists: OneShot(
         i for values in items(lists) for i in items(values)
@@ -78,6 +80,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "itertools.product": _product,
     "math.ceil": math.ceil,
     "math.floor": math.floor,
+    "math.log": math.log,
     "math.log2": math.log2,
     "math.prod": lambda values: math.prod(items(values)),
     "triton.cdiv": lambda x, y: (x + y - 1) // y,

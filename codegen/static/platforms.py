@@ -11,7 +11,8 @@ import re
 from codegen.imports import Imports
 
 _FALSE = re.compile(
-    r"_*(is|has|use|on)_(hip|rocm|amd|intel|xpu|npu|musa|mps|tpu)(_\w+)?", re.IGNORECASE
+    r"_*(is|has|use|on)_(hip|rocm|amd|intel|xpu|npu|musa|mps|tpu|gfx\d*|cdna\d*|rdna\d*)(_\w+)?",
+    re.IGNORECASE,
 )
 _TRUE = re.compile(r"_*(is|has|use|on)_(cuda|nvidia)(_alike|_backend|_platform)?", re.IGNORECASE)
 

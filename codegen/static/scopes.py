@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -34,7 +35,7 @@ class Names:
         if index is None:
             index = self._blocks[id(block)] = {}
             for statement in block:
-                for touched in {*bound_names(statement), *changed_names(statement)}:
+                for touched in set(_touched(statement)):
                     index.setdefault(touched, []).append(statement)
         return index.get(name, [])
 
@@ -50,6 +51,15 @@ class Names:
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     counts[node.value] = counts.get(node.value, 0) + 1
         return counts
+
+    def may_come_from_elsewhere(self, name: str) -> bool:
+        """Whether a name that nothing binds may be there all the same."""
+        return self._has_star or name in vars(builtins)
+
+    @cached_property
+    def _has_star(self) -> bool:
+        imports = (node for node in self.nodes if isinstance(node, ast.ImportFrom))
+        return any(alias.name == "*" for node in imports for alias in node.names)
 
     def changed_from_within(self, name: str) -> bool:
         """Whether some function binds or changes `name` although it is not its own: who knows when."""
@@ -152,11 +162,32 @@ class Scope:
                     elif level == innermost and statement.lineno > self._site.lineno:
                         if name in changed_names(statement):
                             doubt = "is changed after its use here"
-                    else:
+                    elif statements or isinstance(owner, ast.ClassDef):
                         statements.append(statement)
+                    else:
+                        statements += self._surely(statement, name)
             if statements or doubt:
                 return Binding(tuple(statements), doubt, varies)
         return Binding()
+
+    def _surely(self, statement: ast.stmt, name: str) -> Body:
+        """The first statement to bind `name`, or those in the one branch of it that does: whoever reads
+        the name later knows that this branch was gone through."""
+        branches: list[Body] = []
+        others: list[ast.AST] = []
+        match statement:
+            case ast.If(test=test, body=body, orelse=orelse):
+                branches, others = [body, orelse], [test]
+            case ast.Try(body=body, handlers=handlers, orelse=orelse, finalbody=finalbody):
+                branches, others = [body], [*handlers, *orelse, *finalbody]
+        found = [inner for block in branches if (inner := self.names.touching(block, name))]
+        elsewhere = (n for other in others for n in _touched(other))
+        if len(found) != 1 or name in elsewhere or self.names.may_come_from_elsewhere(name):
+            return [statement]
+        (inner,) = found
+        if isinstance(statement, ast.Try) and len(inner) > 1:
+            return [statement]  # it may end between the two
+        return [*self._surely(inner[0], name), *inner[1:]]
 
     def together(self, name: str) -> list[ast.stmt]:
         """The statements that decide `name`, with those for the other names that they change."""
@@ -228,6 +259,13 @@ def _changed(node: ast.AST) -> Iterator[str]:
             pass
         case ast.Expr(value=ast.Call(args=arguments)):  # a call for its effect, perhaps on them
             yield from (a.id for a in arguments if isinstance(a, ast.Name))
+
+
+def _touched(node: ast.AST) -> Iterator[str]:
+    """The names that anything in a statement or an expression binds or changes."""
+    for inner in _own_nodes(node):
+        yield from _bound(inner)
+        yield from _changed(inner)
 
 
 def _own_nodes(statement: ast.AST) -> Iterator[ast.AST]:

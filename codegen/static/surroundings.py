@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import builtins
+from types import UnionType
 from typing import TYPE_CHECKING, Any
 
 from codegen.static.known import BUILTINS
@@ -37,6 +39,13 @@ class Surroundings:
         follower.condition = follower.condition or condition
         return value
 
+    def _importing(self, name: str) -> type | UnionType:
+        """The statements that only import `name`: in a `try`, too, if that is Triton. Where it could not be
+        imported there is no kernel."""
+        target = self._follower.imports.table.get(name, "")
+        plain = ast.Import | ast.ImportFrom
+        return plain | ast.Try if target.partition(".")[0] == "triton" else plain
+
     def _follow(self, name: str) -> Any:
         binding = self._scope.binding(name)
         if name in self._pending:
@@ -46,8 +55,10 @@ class Surroundings:
         if not binding.statements:
             if name in BUILTINS:
                 return BUILTINS[name]
+            if name in vars(builtins):
+                raise Unsettled(f"`{name}` is more than is followed")
             raise Unsettled(f"nothing in this file binds `{name}`")
-        if all(isinstance(s, ast.Import | ast.ImportFrom) for s in binding.statements):
+        if all(isinstance(s, self._importing(name)) for s in binding.statements):
             return Opaque(name)
         self._pending.add(name)
         frame = Frame(self)

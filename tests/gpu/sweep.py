@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import sys
 import tempfile
 import time
@@ -32,7 +33,7 @@ from codegen.measure import Device
 from codegen.occupancy import occupancy
 from codegen.outcome import BadInput, Rejected
 from codegen.prompt import read_prompt
-from codegen.toolchain import Compiler, Job, UserFile
+from codegen.toolchain import Compilation, Compiler, UserFile
 from codegen.verify import Against
 
 
@@ -109,7 +110,8 @@ def main() -> None:
             for row in rows
             if isinstance(row.get("driver"), dict)
         ]
-        race = bench.race(subjects, cases[0], options.rounds, against, options.precision)
+        # Without the reference, so that what is wrong is timed as well: its speed is why it must be refused.
+        race = bench.race(subjects, cases[0], options.rounds, Against(), options.precision)
         raced = time.monotonic()
         for row in rows:
             if row["label"] in race.labels:
@@ -140,7 +142,7 @@ def main() -> None:
         "baselines": ended - timed,
     }
     report = {
-        "how": "python " + " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "how": shlex.join(["python", "tests/gpu/sweep.py", *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%d"),
         "machine": asdict(machine),
         "seconds": {name: round(value, 1) for name, value in seconds.items()},
@@ -149,23 +151,28 @@ def main() -> None:
         "same": asdict(same),
         "baselines": asdict(beside),
     }
-    options.json.write_text(json.dumps(report, indent=1))
+    # A row a line: these files are kept.
+    rows_text = ",\n  ".join(json.dumps(row) for row in report.pop("rows"))
+    text = json.dumps(report, separators=(",", ":"))
+    options.json.write_text(f'{text[:-1]},\n "rows": [\n  {rows_text}\n]}}\n')
     show(rows, report["seconds"], race, same, beside)
 
 
-def allowed(configs: Any, stage: Any) -> list[Job]:
+def allowed(configs: Any, stage: Any) -> list[Compilation]:
     """Every (config, warps, stages) of the stage: any allowed warps, stages one step away at most; originals first."""
-    jobs = [Job(0, index, config.warps, config.stages) for index, config in enumerate(configs)]
+    jobs = [
+        Compilation(0, index, config.warps, config.stages) for index, config in enumerate(configs)
+    ]
     for index, config in enumerate(configs):
         for warps in stage.num_warps:
             for stages in stage.num_stages:
-                job = Job(0, index, warps, stages)
+                job = Compilation(0, index, warps, stages)
                 if abs(stages - config.stages) <= stage.max_stage_step and job not in jobs:
                     jobs.append(job)
     return jobs
 
 
-def is_original(job: Job, configs: Any) -> bool:
+def is_original(job: Compilation, configs: Any) -> bool:
     return (configs[job.config].warps, configs[job.config].stages) == (
         job.num_warps,
         job.num_stages,

@@ -1,4 +1,4 @@
-# refused: 12: addmm: linear.weight is a parameter of the module
+# spec: {"family": "gemm", "layout": "nt", "dtype": "float32", "epilogue": ["bias"], "shape": {"m": 96, "n": 56, "k": 40}}
 import torch
 import torch.nn as nn
 

@@ -1,4 +1,4 @@
-# refused: 8: add: A is used twice
+# spec: {"family": "gemm", "layout": "nn", "dtype": "float32", "epilogue": ["residual"], "shape": {"m": 72, "n": 72, "k": 72}}
 import torch
 import torch.nn as nn
 

@@ -1,4 +1,4 @@
-# refused: 8: bmm: it computes abc,adc->bad
+# spec: {"family": "gemm", "layout": "nt", "dtype": "float32", "batch": [5], "batched": "ab", "shape": {"m": 96, "n": 56, "k": 40}}
 import torch
 import torch.nn as nn
 

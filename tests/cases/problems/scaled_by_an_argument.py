@@ -1,4 +1,4 @@
-# refused: 8: mm: it leaves out forward's argument s
+# refused: 8: mm: forward's argument s is no tensor
 import torch
 import torch.nn as nn
 

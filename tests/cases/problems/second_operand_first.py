@@ -1,4 +1,4 @@
-# refused: 8: mm: ModelNew takes B, A in this order
+# spec: {"family": "gemm", "layout": "nn", "dtype": "float32", "shape": {"m": 96, "n": 56, "k": 40}}
 import torch
 import torch.nn as nn
 

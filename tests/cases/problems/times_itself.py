@@ -1,4 +1,4 @@
-# refused: 8: mm: A is both operands
+# spec: {"family": "gemm", "layout": "nt", "dtype": "float32", "shape": {"m": 96, "n": 96, "k": 40}}
 import torch
 import torch.nn as nn
 

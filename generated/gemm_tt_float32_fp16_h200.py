@@ -1,0 +1,414 @@
+# C = A.T @ B.T
+# A [K, M], B [N, K]: float32; C [M, N]: float32; summed in float32, precision fp16.
+# Float16 has TF32's mantissa, 11 bits, at twice its rate, and not its range: so each row of A and each column
+# of B is scaled by a power of two first, which the result is divided by. Elements below 2^-29 of the largest
+# in their row lose bits.
+# The parts lie as descriptors want them, however A and B do. Configs for M=2048, N=4096, K=8192 on the NVIDIA H200.
+import torch
+import torch.nn as nn
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def tile_at(pid, tiles_m, tiles_n, GROUP_M: tl.constexpr):
+    """Row and column of the pid-th tile.
+
+    Tiles are walked down the columns of groups GROUP_M tiles high, so that blocks running at the same
+    time share rows of A and columns of B in the L2 cache.
+    """
+    in_group = GROUP_M * tiles_n
+    first_m = pid // in_group * GROUP_M
+    height = min(tiles_m - first_m, GROUP_M)  # the last group may be lower
+    return first_m + pid % in_group % height, pid % in_group // height
+
+
+# The exponent, as float32 stores it, that rows are scaled by whose largest element is 0, or from 2^-6 to 2^9.
+USUAL: tl.constexpr = tl.constexpr(135)
+
+
+@triton.jit
+def exponent_of(top):
+    """The exponent that a row is scaled by, given the bits of its largest magnitude.
+
+    Rows not far from 1 share one, so that they can be scaled before their largest element is known. Others
+    have that element's own, within what keeps powers of two finite and normal.
+    """
+    exponent = top >> 23
+    usual = (top == 0) | ((exponent >= USUAL - 14) & (exponent <= USUAL))
+    return tl.where(usual, USUAL, tl.minimum(tl.maximum(exponent, 15), 254))
+
+
+@triton.jit
+def store_parts(x, exponents, places, inside):
+    """x, scaled to below 2^15, as float16."""
+    x *= ((268 - exponents) << 23).to(tl.float32, bitcast=True)  # 2^(141 - exponent)
+    high = x.to(tl.float16)
+    tl.store(places, high, mask=inside)
+
+
+@triton.jit
+def unscale(acc, exponents):
+    """acc without the scales of its rows and columns, whose exponents are added up in `exponents`.
+
+    In two steps, for powers of two that float32 does not hold.
+    """
+    power = exponents - 2 * 141
+    half = power >> 1
+    acc *= ((half + 127) << 23).to(tl.float32, bitcast=True)
+    return acc * ((power - half + 127) << 23).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def halves(x):
+    """The left and the right half of a tile."""
+    M: tl.constexpr = x.shape[0]
+    N: tl.constexpr = x.shape[1]
+    return x.reshape(M, 2, N // 2).permute(0, 2, 1).split()
+
+
+@triton.jit
+def store_piece(c, piece, z, first_m, first_n, M, N, ALIGNED: tl.constexpr):
+    """Part of a tile of C [batch, M, N]. `c` is a descriptor if rows are of whole 16 bytes, else a pointer."""
+    ROWS: tl.constexpr = piece.shape[0]
+    COLUMNS: tl.constexpr = piece.shape[1]
+    if ALIGNED:
+        c.store([z, first_m, first_n], piece.to(c.dtype).reshape(1, ROWS, COLUMNS))
+    else:
+        offs_m = first_m + tl.arange(0, ROWS)
+        offs_n = first_n + tl.arange(0, COLUMNS)
+        c += tl.cast(z, tl.int64) * M * N
+        c_ptrs = c + offs_m.to(tl.int64)[:, None] * N + offs_n[None, :]
+        inside = (offs_m[:, None] < M) & (offs_n[None, :] < N)
+        tl.store(c_ptrs, piece.to(c.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def split_rows(
+    x_ptr,
+    tops_ptr,
+    parts_ptr,
+    R,
+    K,
+    K_PADDED,
+    slices,
+    pid,
+    stride_r,
+    stride_k,
+    matrix,
+    step_r,
+    step_k,
+    AGAIN: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """The parts of BLOCK rows of x [batch, R, K], in one of `slices` of K; beyond K they are zeros.
+
+    First of all rows, scaled as is usual, and their largest magnitudes are found on the way; then AGAIN
+    of those whose scale is their own.
+    """
+    tiles_r = tl.cdiv(R, BLOCK)
+    z = (pid // slices // tiles_r).to(tl.int64)
+    offs_r = (pid // slices % tiles_r).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = offs_r < R
+    tops_ptr += z * R
+    exponents = tl.full((BLOCK,), USUAL, tl.int32)
+    if AGAIN:
+        exponents = exponent_of(tl.load(tops_ptr + offs_r, mask=inside, other=0))
+        inside &= exponents != USUAL
+    if tl.max(inside.to(tl.int32), axis=0) > 0:
+        tops = tl.zeros((BLOCK,), dtype=tl.int32)
+        for first_k in range(pid % slices * BLOCK, K_PADDED, slices * BLOCK):
+            offs_k = (first_k + tl.arange(0, BLOCK)).to(tl.int64)
+            x_ptrs = x_ptr + offs_r[:, None] * stride_r + offs_k[None, :] * stride_k
+            x = tl.load(x_ptrs, mask=inside[:, None] & (offs_k[None, :] < K), other=0.0)
+            magnitudes = x.to(tl.int32, bitcast=True) & 0x7FFFFFFF  # bits, in the same order
+            tops = tl.maximum(tops, tl.max(magnitudes, axis=1))
+            places = parts_ptr + z * matrix + offs_r[:, None] * step_r + offs_k[None, :] * step_k
+            store_parts(x, exponents[:, None], places, inside[:, None])
+        if not AGAIN:
+            tl.atomic_max(tops_ptr + offs_r, tops, mask=inside, sem="relaxed")
+
+
+@triton.jit
+def split_kernel(
+    a_ptr,
+    b_ptr,
+    tops_ptr,
+    a_parts_ptr,
+    b_parts_ptr,
+    batches,
+    M,
+    N,
+    K,
+    K_PADDED,
+    slices,
+    stride_r_a,
+    stride_k_a,
+    matrix_a,
+    step_r_a,
+    step_k_a,
+    stride_r_b,
+    stride_k_b,
+    matrix_b,
+    step_r_b,
+    step_k_b,
+    AGAIN: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Splits rows of A and, to whom the last programs go, columns of B."""
+    programs_a = batches * tl.cdiv(M, BLOCK) * slices
+    pid = tl.program_id(0)
+    if pid < programs_a:
+        split_rows(
+            a_ptr,
+            tops_ptr,
+            a_parts_ptr,
+            M,
+            K,
+            K_PADDED,
+            slices,
+            pid,
+            stride_r_a,
+            stride_k_a,
+            matrix_a,
+            step_r_a,
+            step_k_a,
+            AGAIN,
+            BLOCK,
+        )
+    else:
+        split_rows(
+            b_ptr,
+            tops_ptr + batches * M,
+            b_parts_ptr,
+            N,
+            K,
+            K_PADDED,
+            slices,
+            pid - programs_a,
+            stride_r_b,
+            stride_k_b,
+            matrix_b,
+            step_r_b,
+            step_k_b,
+            AGAIN,
+            BLOCK,
+        )
+
+
+@triton.autotune(
+    configs=[
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "PROGRAMS": 132},
+            num_warps=8,
+            num_stages=4,
+        ),
+        triton.Config(
+            {"BLOCK_M": 256, "BLOCK_N": 128, "BLOCK_K": 64, "PROGRAMS": 132},
+            num_warps=8,
+            num_stages=4,
+        ),
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "PROGRAMS": 132},
+            num_warps=8,
+            num_stages=3,
+        ),
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "PROGRAMS": 132},
+            num_warps=8,
+            num_stages=5,
+        ),
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "PROGRAMS": 264},
+            num_warps=8,
+            num_stages=3,
+        ),
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 64, "BLOCK_K": 64, "PROGRAMS": 264},
+            num_warps=4,
+            num_stages=4,
+        ),
+    ],
+    key=["M", "N", "K"],
+)
+@triton.jit
+def gemm_parts_kernel(
+    a_ptr,
+    b_ptr,
+    c_ptr,
+    tops_ptr,
+    batches,
+    K_PADDED,
+    pitch_a,
+    pitch_b,
+    M,
+    N,
+    K,
+    ALIGNED: tl.constexpr,
+    PROGRAMS: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    GROUP_M: tl.constexpr,
+):
+    """Tiles of C from the parts of A and B, moved by the tensor memory accelerator.
+
+    The kernel is persistent: each of PROGRAMS programs walks over its share of the tiles. What a tile
+    reads past its matrix, zeros or the next matrix, only reaches elements that are not stored.
+    """
+    a_desc = tl.make_tensor_descriptor(
+        a_ptr,
+        shape=[batches * K_PADDED, M],
+        strides=[pitch_a, 1],
+        block_shape=[BLOCK_K, BLOCK_M],
+    )
+    b_desc = tl.make_tensor_descriptor(
+        b_ptr,
+        shape=[batches * N, K_PADDED],
+        strides=[pitch_b, 1],
+        block_shape=[BLOCK_N, BLOCK_K],
+    )
+    c = c_ptr
+    if ALIGNED:
+        c = tl.make_tensor_descriptor(
+            c_ptr,
+            shape=[batches, M, N],
+            strides=[tl.cast(M, tl.int64) * N, N, 1],
+            block_shape=[1, BLOCK_M, BLOCK_N // 4],
+        )
+    tiles_m = tl.cdiv(M, BLOCK_M)
+    tiles_n = tl.cdiv(N, BLOCK_N)
+    steps = K_PADDED // BLOCK_K
+    tiles = batches * tiles_m * tiles_n
+    for pid in tl.range(tl.program_id(0), tiles, PROGRAMS, flatten=True):
+        z = pid // (tiles_m * tiles_n)
+        tile_m, tile_n = tile_at(pid % (tiles_m * tiles_n), tiles_m, tiles_n, GROUP_M)
+        first_m = tile_m * BLOCK_M
+        first_n = tile_n * BLOCK_N
+        acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+        for step in range(0, steps):
+            first_k = step * BLOCK_K
+            a = a_desc.load([z * K_PADDED + first_k, first_m])
+            b = b_desc.load([z * N + first_n, first_k])
+            acc = tl.dot(a.T, b.T, acc)
+
+        offs_m = first_m + tl.arange(0, BLOCK_M)
+        offs_n = first_n + tl.arange(0, BLOCK_N)
+        a_tops = tl.load(tops_ptr + z * M + offs_m, mask=offs_m < M, other=0)
+        b_tops = tl.load(tops_ptr + batches * M + z * N + offs_n, mask=offs_n < N, other=0)
+        acc = unscale(acc, exponent_of(a_tops)[:, None] + exponent_of(b_tops)[None, :])
+
+        # Stored by quarters: a whole tile would take shared memory that another stage of loads needs.
+        left, right = halves(acc)
+        first, second = halves(left)
+        third, fourth = halves(right)
+        store_piece(c, first, z, first_m, first_n + 0 * (BLOCK_N // 4), M, N, ALIGNED)
+        store_piece(c, second, z, first_m, first_n + 1 * (BLOCK_N // 4), M, N, ALIGNED)
+        store_piece(c, third, z, first_m, first_n + 2 * (BLOCK_N // 4), M, N, ALIGNED)
+        store_piece(c, fourth, z, first_m, first_n + 3 * (BLOCK_N // 4), M, N, ALIGNED)
+
+
+def check(name: str, x: torch.Tensor, dims: int, dtype: torch.dtype) -> None:
+    """Raises ValueError, saying why, where x cannot be an operand."""
+    if x.dim() != dims:
+        raise ValueError(f"{name} must have {dims} dimensions, and has shape {tuple(x.shape)}")
+    if x.dtype != dtype:
+        raise ValueError(f"{name} must be {dtype}, and is {x.dtype}")
+    if not x.is_cuda:
+        raise ValueError(f"{name} must be on a CUDA device, and is on {x.device}")
+
+
+# What is split at once, rows by steps of K; and K in all programs' kernels is padded to whole steps.
+BLOCK = 64
+
+
+def workspace(size: int, alignment: int, stream: int | None) -> torch.Tensor:
+    """Memory for the tensor descriptors that a kernel makes, asked for by Triton at each launch."""
+    return torch.empty(size, device="cuda", dtype=torch.int8)
+
+
+@torch.compiler.disable  # it cannot trace the allocator
+def gemm(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
+    """A.T @ B.T, for any sizes and strides. Raises ValueError for operands that do not fit."""
+    check("A", A, 2, torch.float32)
+    check("B", B, 2, torch.float32)
+    for name, x in [("B", B)]:
+        if x.device != A.device:
+            raise ValueError(f"A is on {A.device}, and {name} is on {x.device}")
+    K, M = A.shape
+    N, K_of_B = B.shape
+    if K != K_of_B:
+        raise ValueError(
+            f"A has K = {K}, and B has K = {K_of_B}: shapes {tuple(A.shape)}, {tuple(B.shape)}"
+        )
+    C = torch.empty((M, N), device=A.device, dtype=torch.float32)
+    if C.numel() == 0:
+        return C
+
+    def tiles(meta):
+        return triton.cdiv(M, meta["BLOCK_M"]) * triton.cdiv(N, meta["BLOCK_N"])
+
+    batches = C.numel() // (M * N)
+    K_PADDED = max(triton.cdiv(K, BLOCK), 1) * BLOCK
+    with torch.cuda.device(A.device):
+        # Matrices, rows, and columns as A and B have them, in rows of whole 16 bytes.
+        A_parts = torch.empty(
+            (1, batches, K_PADDED, triton.cdiv(M, 8) * 8), device=A.device, dtype=torch.float16
+        )
+        B_parts = torch.empty((1, batches, N, K_PADDED), device=A.device, dtype=torch.float16)
+        tops = torch.zeros(batches * (M + N), device=A.device, dtype=torch.int32)
+        slices = triton.cdiv(K_PADDED, 4 * BLOCK)
+        programs = slices * batches * (triton.cdiv(M, BLOCK) + triton.cdiv(N, BLOCK))
+        for again in (False, True):
+            split_kernel[(programs,)](
+                A,
+                B,
+                tops,
+                A_parts,
+                B_parts,
+                batches,
+                M,
+                N,
+                K,
+                K_PADDED,
+                slices,
+                A.stride(1),
+                A.stride(0),
+                A_parts.stride(1),
+                A_parts.stride(3),
+                A_parts.stride(2),
+                B.stride(0),
+                B.stride(1),
+                B_parts.stride(1),
+                B_parts.stride(2),
+                B_parts.stride(3),
+                AGAIN=again,
+                BLOCK=BLOCK,
+            )
+        triton.set_allocator(workspace)
+        gemm_parts_kernel[lambda meta: (min(meta["PROGRAMS"], tiles(meta)),)](
+            A_parts,
+            B_parts,
+            C,
+            tops,
+            batches,
+            K_PADDED,
+            A_parts.stride(-2),
+            B_parts.stride(-2),
+            M,
+            N,
+            K,
+            ALIGNED=N * C.element_size() % 16 == 0,
+            GROUP_M=8,
+        )
+    return C
+
+
+class ModelNew(nn.Module):
+    """A.T @ B.T. Forward only: the result carries no gradient."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def forward(self, A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
+        return gemm(A, B)

@@ -1,0 +1,207 @@
+"""`accept` on planted answers: what is refused and why, what is accepted, what is kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from fake_compiler import FakeCompiler
+from planted_bench import PlantedBench
+
+from codegen import accept as accept_module
+from codegen import accept_command
+from codegen.accept import accept, accept_unmeasured, compiled
+from codegen.contest import CONTROL, Terms
+from codegen.dossier import Dossier
+from codegen.gpu import find_gpu
+from codegen.inputs import parse_inputs
+from codegen.keep import dossier_of
+from codegen.question import Question
+from codegen.toolchain import UserFile
+from codegen.verify import Against
+
+SCALE = Path(__file__).parent / "cases" / "files" / "scale.py"
+TERMS = Terms(Against(None, "x * 3"), "ieee")
+
+
+@pytest.fixture(autouse=True)
+def compiler(monkeypatch):
+    class Compiler(FakeCompiler):
+        pass
+
+    monkeypatch.setattr(accept_module, "Compiler", Compiler)
+    return Compiler
+
+
+def quiet(step: str, done: int, total: int) -> None:
+    pass
+
+
+def contender(folder: Path, name: str, *more: str, **changes: str):
+    """scale.py under a name, with pieces of its text replaced."""
+    code = SCALE.read_text()
+    for old, new in changes.items():
+        code = code.replace(old, new)
+    path = folder / f"{name}.py"
+    path.write_text(code)
+    question = Question(
+        file=UserFile(name, path),
+        code=code.encode(),
+        gpu=find_gpu("h200"),
+        inputs=parse_inputs("float32[1000000]"),
+        more_inputs=tuple(map(parse_inputs, more)),
+        reference="x * 3",
+    )
+    return compiled(question, quiet)
+
+
+def by_file(**times: float):
+    """Microseconds by the name of the file, the same for all its configs; by baseline."""
+
+    def speed(subject, case):
+        return times.get(subject.baseline or subject.path.stem, 100.0)
+
+    return speed
+
+
+def verdict(tmp_path, bench, *more: str, margin: float = 0.01, baselines=()):
+    new = contender(tmp_path, "new", *more)
+    old = contender(tmp_path, "old", *more)
+    return accept(new, old, TERMS, bench, quiet, margin, baselines)
+
+
+@pytest.mark.parametrize(
+    ("us", "accepted", "faster"),
+    [(100.0, True, False), (95.0, True, True), (103.0, False, False), (100.4, True, False)],
+    ids=["as fast", "faster by 5 %", "slower by 3 %", "slower within the margin"],
+)
+def test_speed_decides(tmp_path, us, accepted, faster):
+    done = verdict(tmp_path, PlantedBench(by_file(new=us)))
+    assert (done.verdict.accepted, done.verdict.faster) == (accepted, faster)
+
+
+def test_the_margin_is_the_users(tmp_path):
+    assert verdict(tmp_path, PlantedBench(by_file(new=103.0)), margin=0.05).verdict.accepted
+
+
+def test_one_wrong_config_refuses_the_file_and_is_named(tmp_path):
+    def fault(subject, case, promise):
+        wrong = subject.label == "candidate #1" and case.purpose == "ragged"
+        return "writes beyond its output" if wrong else None
+
+    bench = PlantedBench(by_file(new=50.0), fault)
+    done = verdict(tmp_path, bench)
+    assert not done.verdict.accepted
+    assert done.verdict.reason.startswith("candidate #1: writes beyond its output")
+    assert bench.raced == []  # how fast a wrong file is does not matter
+
+
+def test_a_config_that_cannot_launch_refuses_the_file(tmp_path, compiler):
+    compiler.binary = staticmethod(lambda config, warps, stages: "too much" if warps == 8 else "x")
+    bench = PlantedBench(by_file())
+    done = accept(contender(tmp_path, "new"), None, TERMS, bench, quiet)
+    assert done.verdict.reason.startswith("candidate #2: cannot launch: shared memory 300,000")
+    assert "candidate #2" not in {label for label, _, _ in bench.checked}
+
+
+def test_every_config_is_checked_on_every_kind_of_input(tmp_path):
+    seen = set()
+
+    def fault(subject, case, promise):
+        seen.add((subject.label, case.purpose, case.seed))
+
+    accept(contender(tmp_path, "new"), None, TERMS, PlantedBench(by_file(), fault), quiet)
+    for number in range(3):
+        kinds = [
+            (purpose, seed) for label, purpose, seed in seen if label == f"candidate #{number}"
+        ]
+        assert {purpose for purpose, _ in kinds} == {"given", "ragged", "small", "special"}
+        assert len({seed for purpose, seed in kinds if purpose == "given"}) > 1
+
+
+def test_a_file_is_as_fast_as_its_fastest_right_config(tmp_path):
+    """The original's fastest is wrong: its time counts for nothing."""
+
+    def speed(subject, case):
+        if subject.path.stem == "new":
+            return 80.0
+        return 10.0 if subject.choices[0].config == 1 else 90.0
+
+    def fault(subject, case, promise):
+        return "relative error 0.7" if subject.label == "original #1" else None
+
+    done = verdict(tmp_path, PlantedBench(speed, fault))
+    assert done.verdict.faster
+    assert "original #1 does not count: relative error 0.7" in done.notes
+
+
+def test_an_original_with_no_right_config_is_nothing_to_compare_with(tmp_path):
+    def fault(subject, case, promise):
+        return "relative error 0.7" if subject.path and subject.path.stem == "old" else None
+
+    done = verdict(tmp_path, PlantedBench(by_file(), fault))
+    assert done.verdict.accepted and done.verdict.speedup is None
+    assert any("the original has no right config" in note for note in done.notes)
+
+
+def test_the_last_race_has_both_files_a_control_and_the_baselines(tmp_path):
+    bench = PlantedBench(by_file(eager=90.0))
+    verdict(tmp_path, bench, baselines=accept_module.BASELINES)
+    labels, _ = bench.raced[-1]
+    assert labels[1].startswith("original #") and labels[0].startswith("candidate #")
+    assert set(labels[2:]) == {CONTROL, "eager", "compile", "max-autotune"}
+
+
+def test_slower_on_one_of_two_sets_of_inputs_is_refused(tmp_path):
+    def speed(subject, case):
+        small = case.inputs[0].shape[0] == 64
+        return 110.0 if subject.path.stem == "new" and small else 100.0
+
+    done = verdict(tmp_path, PlantedBench(speed), "float32[64]")
+    assert not done.verdict.accepted
+    assert len(done.races) == 2
+
+
+def test_with_no_gpu_it_says_what_it_could_establish(tmp_path):
+    bench = PlantedBench(by_file())
+    done = accept_unmeasured(contender(tmp_path, "new"), TERMS, bench, quiet)
+    assert done.verdict.accepted
+    assert done.verdict.reason == "right in the interpreter, fits the GPU, not measured"
+    assert bench.raced == [] and done.machine is None
+    assert "given" not in {case.purpose for case in done.cases}
+
+
+def test_the_dossier_reads_back_as_it_was(tmp_path):
+    dossier = dossier_of(verdict(tmp_path, PlantedBench(by_file(new=50.0))))
+    path = tmp_path / "new.evidence.json"
+    path.write_text(dossier.text())
+    assert Dossier.read(path) == dossier
+    assert [entry.label for entry in dossier.candidate.entries] == [
+        f"candidate #{number}" for number in range(3)
+    ]
+    assert dossier.contests[0].race is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "share"), [("1%", 0.01), ("0.5 %", 0.005), ("0.02", 0.02), ("0", 0.0)]
+)
+def test_margins_are_shares(text, share):
+    assert accept_command._Share().convert(text, None, None) == pytest.approx(share)
+
+
+def test_the_rest_is_json_on_standard_output(tmp_path, capfd):
+    """End to end, with the interpreter for a GPU."""
+    from codegen.cli import main
+
+    path = tmp_path / "scale.py"
+    path.write_bytes(SCALE.read_bytes())
+    options = ["--gpu", "h200", "--inputs", "float32[5000]", "--reference", "x * 3", "--no-measure"]
+    assert main(["accept", str(path), *options, "--json", "-"]) == 0
+    out, err = capfd.readouterr()
+    assert json.loads(out)["verdict"]["accepted"]
+    assert "accepted: right in the interpreter, fits the GPU, not measured" in err
+    assert main(["accept", str(path), *options[:4], "--reference", "x * 4", "--no-measure"]) == 1
+    assert "refused: candidate #0: " in capfd.readouterr().err
+    assert (tmp_path / "scale.evidence.json").exists()
+    assert (tmp_path / "scale.evidence.html").exists()

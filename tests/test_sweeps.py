@@ -1,0 +1,67 @@
+"""What was recorded on an H200 (tests/gpu/sweep.py) against what is worked out without one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codegen.gpu import find_gpu
+from codegen.occupancy import occupancy
+
+DATA = Path(__file__).parent / "data"
+SWEEPS: dict[str, Any] = {
+    name: json.loads((DATA / f"sweep_{name}_h200.json").read_text("utf-8"))
+    for name in ("000", "003")
+}
+ROWS = {
+    f"{name} {row['label'].strip()}": row for name, sweep in SWEEPS.items() for row in sweep["rows"]
+}
+ROWS_THAT_LAUNCH = {name: row for name, row in ROWS.items() if isinstance(row["driver"], dict)}
+
+
+def test_the_sweeps_hold_what_the_stage_allows():
+    assert (len(SWEEPS["003"]["rows"]), len(SWEEPS["000"]["rows"])) == (48, 40)
+
+
+@pytest.mark.parametrize("row", ROWS_THAT_LAUNCH.values(), ids=ROWS_THAT_LAUNCH)
+def test_the_driver_counts_as_the_calculator_does(row):
+    told = row["driver"]
+    held = occupancy(
+        find_gpu("h200"),
+        registers=told["registers"],
+        shared_bytes=told["shared_bytes"],
+        num_warps=told["num_warps"],
+    )
+    assert held.blocks_per_sm == told["blocks_per_sm"]
+
+
+def test_what_was_predicted_without_the_gpu_is_what_its_driver_said():
+    names = {
+        "registers": "registers",
+        "local_bytes": "spill_bytes",
+        "shared_bytes": "shared_bytes",
+        "num_warps": "num_warps",
+        "grid": "grid",
+    }
+    for row in ROWS_THAT_LAUNCH.values():
+        assert {name: row["driver"][name] for name in names} == {
+            name: row["predicted"][other] for name, other in names.items()
+        }
+
+
+def test_what_cannot_launch_was_predicted_not_to():
+    never = {name: row for name, row in ROWS.items() if name not in ROWS_THAT_LAUNCH}
+    for row in never.values():
+        predicted = row["predicted"]
+        held = occupancy(
+            find_gpu("h200"),
+            registers=predicted["registers"],
+            shared_bytes=predicted["shared_bytes"],
+            num_warps=predicted["num_warps"],
+        )
+        assert held.blocks_per_sm == 0
+        assert "out of resource: shared memory" in row["driver"]
+    assert len(never) == 3

@@ -1,0 +1,98 @@
+"""Rendered files run before they are written: what is wrong is found in whichever kernel it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from codegen import trial
+from codegen.cli import main
+from codegen.gpu import find_gpu
+from codegen.outcome import Refused
+from codegen.problem import Problem, Step
+from codegen.render import choose, render
+from codegen.spec import Spec
+
+PROBLEMS = Path(__file__).parent / "cases" / "problems"
+
+HALF = Problem("gemm", 4096, 4096, 4096, layout="nt", dtype="float16")
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "kernel"),
+    [
+        pytest.param(
+            "first_k = step * BLOCK_K", "first_k = 0", "gemm_tma_kernel", id="on descriptors"
+        ),
+        pytest.param(
+            "in_k = offs_k < K % BLOCK_K", "in_k = offs_k < 1", "gemm_kernel", id="on pointers"
+        ),
+    ],
+)
+def test_a_wrong_kernel_is_refused(
+    right: str, wrong: str, kernel: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpu = find_gpu("h200")
+    configs = {name: found[-1:] for name, found in choose(HALF, gpu).items()}
+
+    def broken(*arguments: Any) -> str:
+        source = render(*arguments)
+        assert right in source
+        return source.replace(right, wrong)
+
+    monkeypatch.setattr(trial, "render", broken)
+    with pytest.raises(Refused, match=f"^{kernel} .*: wrong: relative error"):
+        trial.run_rendered(Spec(HALF, gpu, configs), None)
+
+
+@pytest.mark.parametrize(
+    ("problem", "expression"),
+    [
+        (Problem("gemm", 1, 1, 1, layout="tn"), "(A.mT) @ (B)"),
+        (
+            Problem("trimm", 1, 1, 1, layout="nt", triangle="upper"),
+            "torch.triu(A) @ torch.triu(B.mT)",
+        ),
+        (
+            Problem(
+                "gemm", 1, 1, 1, epilogue=(Step("bias"), Step("gelu_tanh"), Step("scale", 2.0))
+            ),
+            '2.0 * (F.gelu((A) @ (B) + bias, approximate="tanh"))',
+        ),
+        (
+            Problem("gemm", 1, 1, 1, epilogue=(Step("relu"), Step("residual"))),
+            "F.relu((A) @ (B)) + residual",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_problem_as_an_expression(problem: Problem, expression: str) -> None:
+    assert trial.reference(problem) == expression
+
+
+def test_a_problem_file_becomes_a_verified_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "1_linear-relu.py"
+    text = (PROBLEMS / "linear_scaled_and_added_to_itself.py").read_text()
+    path.write_text(text.replace("56, 56, 0.5", "1024, 1024, 0.5").replace("96, 56", "128, 1024"))
+    command = ["render", "--problem", str(path), "--gpu", "rtx-4090", "-o", str(tmp_path / "out")]
+    assert main(command) == 0
+    said = capsys.readouterr().err
+    assert "configs compiled for the NVIDIA GeForce RTX 4090 and right in the interpreter" in said
+    assert f"against float64 Model of {path.name} on float32[128," in said
+    assert "float32[128,1024]" not in said  # on smaller inputs
+    written = tmp_path / "out" / "problem_1_linear_relu_rtx_4090.py"
+    assert "self.matmul = nn.Linear(in_features, out_features)" in written.read_text()
+    assert main(["render", "--check", str(written.parent)]) == 0
+    assert main(["render", str(written.with_suffix(".json"))]) == 0
+    assert capsys.readouterr().out == written.read_text()
+
+
+def test_what_no_family_has_is_refused_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    path = PROBLEMS / "softmax.py"
+    assert main(["render", "--problem", str(path), "--gpu", "h200"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"codegen: {path}:9: softmax: no family has it")
