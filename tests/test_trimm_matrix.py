@@ -166,6 +166,8 @@ def test_candidates_compile_within_the_limits(row: tuple[Any, ...], tmp_path: Pa
         ):
             config = configs[name][job.config]
             assert not isinstance(built, Rejected), (config, built)
-            bound = bounds[name, config]
-            assert built.resources.shared_bytes <= (bound or 0) <= gpu.shared_per_block, config
+            bound = bounds[name, config] or shared_bound(
+                spec, resolved_precision(spec, gpu), config
+            )
+            assert built.resources.shared_bytes <= bound <= gpu.shared_per_block, config
             assert built.resources.num_warps == config.warps, config
