@@ -186,7 +186,7 @@ def _wanted(row: Row, outcomes: Sequence[Outcome]) -> str:
 
 
 def _case(outcome: Outcome) -> str:
-    skipped = [f"{label}: {why}" for label, why in outcome.skipped]
+    skipped = [_cell(f"{label}: {why}") for label, why in outcome.skipped]
     ours, opponent = outcome.ours, outcome.opponent
     if ours is None:
         return f"| {outcome.case.name} | – | – | – | – | – | – | – | – | {'; '.join(skipped)} |"
@@ -210,6 +210,11 @@ def _case(outcome: Outcome) -> str:
         "; ".join([*others, *skipped]),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _cell(text: str) -> str:
+    """Somebody's text, which may hold what ends a cell."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _error(side: Side) -> str:
