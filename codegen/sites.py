@@ -49,7 +49,9 @@ class Site:
     unsettled: str | None
     refusal: str | None
     edited: str | None  # `entry by entry`, `replaced by a list`; the line, if not the site's
-    runs_once: str | None  # why running the kernel again on its own output is wrong; None: nothing shows that
+    runs_once: (
+        str | None
+    )  # why running the kernel again on its own output is wrong; None: nothing shows that
     key: tuple[str, ...] | None  # the names in `key`; None where they are no literals
     resets: tuple[str, ...]  # which of reset_to_zero, restore_value, pre_hook, post_hook are given
     above: tuple[str, ...]  # the decorators above, as source text, outermost first
@@ -65,7 +67,9 @@ class Site:
         benchmarked = now is not None and len(now) > 1
         if benchmarked or len(wanted) < 2 or all(config.hooked for config in wanted):
             return None
-        unknown = "" if now is not None else "whether it has one config is not known from the file: "
+        unknown = (
+            "" if now is not None else "whether it has one config is not known from the file: "
+        )
         return self.runs_once and (
             f"{unknown}{self.runs_once}, and with more than one config Triton runs it many times while tuning: "
             "give autotune reset_to_zero or restore_value first"
