@@ -22,31 +22,44 @@ MEASURED_ERROR = {
     "fp16x3": 8.4e-7,  # operands scaled and split into two float16 parts, three products
 }
 
-# Of the unit's peak on the data sheet (a third of it where three products make one), what the same product reaches
-# there: 137 GFLOP in 2.77 ms with cuBLAS float32, 0.39 TF32, 1.36 bf16x3, 1.69 tf32x3, 0.70 from parts split
-# once (PyTorch 2.11, Triton 3.6). Operands that are split in registers keep the tensor cores waiting. For fp16 the
-# ceiling of 16-bit products stands, 795 TFLOP/s of 989.
-MEASURED_SHARE = {
-    "ieee": 0.74,
-    "tf32": 0.71,
-    "bf16x3": 0.31,
-    "tf32x3": 0.49,
-    "fp16": 0.80,
-    "fp16x3": 0.60,
+# Of the same product on an H200 (PyTorch 2.11, Triton 3.6): 2MNK a second. Operands that are split in registers
+# keep the tensor cores waiting; fp16x3 is of parts that are there already. For ieee it is cuBLAS, for fp16
+# the ceiling of 16-bit products.
+MEASURED_FLOPS = {
+    "ieee": 50e12,
+    "tf32": 352e12,
+    "bf16x3": 101e12,
+    "tf32x3": 81e12,
+    "fp16": 795e12,
+    "fp16x3": 191e12,
 }
+# And what making the parts takes.
+_LAUNCHES_S, _COPY_BYTES_PER_S = 10e-6, 3.4e12
 
 
 def resolved_precision(problem: Problem, gpu: GpuSpec) -> str | None:
     """The way to compute a float32 product; None for other types.
 
-    Where the problem names none, float32 grade is due. Three tensor-core products for one: `fp16x3` where they
-    read shared memory, so that operands split once serve every tile (Hopper, data-centre Blackwell); elsewhere
-    `tf32x3`, where a third of the GPU's TF32 rate beats its float32 rate (A100), else `ieee` (Ada, where both
-    rates are equal).
+    Where the problem names none, float32 grade is due, from three tensor-core products for one: `fp16x3` where
+    operands that are split once serve enough tiles (Hopper, data-centre Blackwell); else `tf32x3`, which splits in
+    registers, where a third of the GPU's TF32 rate beats its float32 rate (A100 too); else `ieee` (Ada,
+    where both rates are equal).
     """
     if problem.dtype != "float32" or problem.precision is not None:
         return problem.precision
-    if gpu.compute_capability[0] in READ_SHARED_MEMORY:
+    if gpu.compute_capability[0] in READ_SHARED_MEMORY and _splitting_pays(problem):
         return "fp16x3"
     tf32, fp32 = gpu.peak_tflops("tf32"), gpu.peak_tflops("fp32")
     return "tf32x3" if tf32 and fp32 and tf32 / 3 > fp32 else "ieee"
+
+
+def _splitting_pays(problem: Problem) -> bool:
+    """Whether a copy of the operands in parts costs less time than products of such parts save."""
+    saved = 1 / MEASURED_FLOPS["tf32x3"] - 1 / MEASURED_FLOPS["fp16x3"]
+    return problem.flops() * saved > splitting_seconds(problem, 2)
+
+
+def splitting_seconds(problem: Problem, parts: int) -> float:
+    """How long splitting the operands takes: 4 bytes of each element are read, and 2 written for each part."""
+    elements = problem.batches * (problem.m * problem.k + problem.k * problem.n)
+    return _LAUNCHES_S + (4 + 2 * parts) * elements / _COPY_BYTES_PER_S

@@ -8,9 +8,15 @@ from dataclasses import replace
 from codegen.families import find_family
 from codegen.gemm_configs import peak_tflops
 from codegen.gemm_split import SPLIT
-from codegen.gpu import GpuSpec
+from codegen.gpu import GpuSpec, find_gpu
 from codegen.outcome import BadInput
-from codegen.precision import MEASURED_ERROR, MEASURED_K, MEASURED_SHARE, READ_SHARED_MEMORY
+from codegen.precision import (
+    MEASURED_ERROR,
+    MEASURED_FLOPS,
+    MEASURED_K,
+    READ_SHARED_MEMORY,
+    splitting_seconds,
+)
 from codegen.problem import ITEM_BYTES, PRECISIONS, Problem
 
 
@@ -58,17 +64,18 @@ def _is_possible(precision: str, problem: Problem, gpu: GpuSpec) -> bool:
 def seconds(problem: Problem, gpu: GpuSpec, precision: str) -> float:
     """Model time of a product: arithmetic or memory traffic, whichever is longer, after splitting the operands.
 
-    It is for choosing among precisions, not for predicting times.
+    It is for choosing among precisions, not for predicting times. Rates are peaks; on Hopper and its like, what
+    was measured on an H200, in proportion to the peaks.
     """
     rate = peak_tflops(problem, gpu, precision) * 1e12
     if gpu.compute_capability[0] in READ_SHARED_MEMORY:
-        rate *= MEASURED_SHARE[precision]
+        rate *= MEASURED_FLOPS[precision] / (
+            peak_tflops(problem, find_gpu("h200"), precision) * 1e12
+        )
     bandwidth = (gpu.memory_bandwidth_gbs or math.inf) * 1e9
-    arithmetic = problem.flops() / rate
-    if precision not in SPLIT:
-        return max(arithmetic, problem.bytes_moved() / bandwidth)
-    # Parts are written once and read once, in place of the operands.
+    parts = SPLIT.get(precision, 0)
     result = problem.batches * problem.m * problem.n * ITEM_BYTES[problem.out_dtype]
     operands = problem.bytes_moved() - result
-    parts = operands * SPLIT[precision] // 2
-    return (operands + parts) / bandwidth + max(arithmetic, (parts + result) / bandwidth)
+    traffic = (operands * parts // 2 if parts else operands) + result  # a part has half the bytes
+    before = splitting_seconds(problem, parts) if parts else 0.0
+    return before + max(problem.flops() / rate, traffic / bandwidth)

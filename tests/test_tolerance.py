@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from codegen.cli import main
+from codegen.gemm_configs import peak_tflops
 from codegen.gpu import find_gpu, known_gpus
 from codegen.outcome import BadInput
-from codegen.precision import MEASURED_ERROR, MEASURED_SHARE
+from codegen.precision import MEASURED_ERROR, MEASURED_FLOPS
 from codegen.problem import PRECISIONS, Problem
 from codegen.tolerance import documented_error, precision_within, seconds
 
@@ -60,8 +61,9 @@ def test_whatever_it_leads_to_is_near_enough_and_nothing_near_enough_is_faster()
 
 
 def test_every_precision_has_its_figures() -> None:
-    assert set(MEASURED_ERROR) == set(MEASURED_SHARE) == set(PRECISIONS)
-    assert all(0 < share <= 1 for share in MEASURED_SHARE.values())
+    assert set(MEASURED_ERROR) == set(MEASURED_FLOPS) == set(PRECISIONS)
+    h200, square = find_gpu("h200"), of("gemm", 4096, 4096, 4096)
+    assert all(rate < peak_tflops(square, h200, p) * 1e12 for p, rate in MEASURED_FLOPS.items())
 
 
 def test_errors_grow_with_long_sums_alone() -> None:

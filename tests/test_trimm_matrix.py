@@ -145,6 +145,11 @@ def test_candidates_compile_within_the_limits(row: tuple[Any, ...], tmp_path: Pa
     gpu, spec = find_gpu(gpu_key), problem(*fields)
     kernels = trimm.form(spec, gpu).kernels
     configs = {name: (found[0].config, found[-1].config) for name, found in kernels.items()}
+    bounds = {
+        (name, candidate.config): candidate.shared_bound
+        for name, found in kernels.items()
+        for candidate in found
+    }
     file = tmp_path / "rendered.py"
     file.write_text(render(spec, gpu, configs))
     with Compiler(UserFile(file.name, file), gpu) as compiler:
@@ -162,6 +167,8 @@ def test_candidates_compile_within_the_limits(row: tuple[Any, ...], tmp_path: Pa
         ):
             config = configs[name][job.config]
             assert not isinstance(built, Rejected), (config, built)
-            bound = shared_bound(spec, resolved_precision(spec, gpu), config)
+            bound = bounds[name, config] or shared_bound(
+                spec, resolved_precision(spec, gpu), config
+            )
             assert built.resources.shared_bytes <= bound <= gpu.shared_per_block, config
             assert built.resources.num_warps == config.warps, config

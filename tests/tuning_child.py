@@ -29,7 +29,7 @@ Autotuner._bench = lambda self, *args, config, **kwargs: timed.append(config) or
 JITFunction.run = lambda self, *args, **kwargs: None
 
 tuned = []
-with PretendCuda("cpu", poison=False):
+with PretendCuda("cpu"):
     model = module.ModelNew()
     for operands in calls:
         timed.clear()
