@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -50,6 +51,11 @@ DEFAULT_SHAPE = "m=4096,n=4096,k=4096"
 )
 @click.option(
     "--precision", type=click.Choice(PRECISIONS), help="Of float32. [default: float32 grade]"
+)
+@click.option(
+    "--max-error",
+    metavar="E",
+    help="Instead of --precision: the fastest whose documented relative error on normal inputs is at most E.",
 )
 @click.option("--triangle", type=click.Choice(TRIANGLES), help="Of the operands, for trimm.")
 @click.option("--batch", metavar="N,N", help="Leading sizes of the result.")
@@ -122,7 +128,8 @@ def _record(name: str, gpu: str | None, no_verify: bool, fields: dict[str, str |
             )
         return Record.read(Path(name))
     target = _target(gpu)
-    problem = _problem(name, dict(fields))
+    asked, fields = fields["max_error"], {**fields, "max_error": None}
+    problem = _within(asked, _problem(name, fields), target)
     if no_verify:
         return Record(Spec(problem, target, choose(problem, target)))
     return Record(_verified(problem, target, None, None))
@@ -138,13 +145,14 @@ def _of_model(
 ) -> tuple[Record, str]:
     """The record of a problem file's model, and what to call it."""
     given = [f"--{name.replace('_', '-')}" for name, text in fields.items() if text]
-    if given and given != ["--precision"]:
-        raise BadInput(f"{path} says what to compute: {given[0]} cannot be added to it")
+    for option in given:
+        if option not in ("--precision", "--max-error"):
+            raise BadInput(f"{path} says what to compute: {option} cannot be added to it")
     target = _target(gpu)
     from codegen.tracing import read_problem
 
     problem, interface = read_problem(path)
-    problem = replace(problem, precision=fields["precision"])
+    problem = _within(fields["max_error"], replace(problem, precision=fields["precision"]), target)
     if no_verify:
         spec = Spec(problem, target, choose(problem, target), interface)
     else:
@@ -157,6 +165,30 @@ def _target(gpu: str | None) -> GpuSpec:
     if gpu is None:
         raise BadInput("name the GPU to render for: --gpu rtx-4090 (`codegen gpus` lists them)")
     return find_gpu(gpu)
+
+
+def _within(max_error: str | None, problem: Problem, gpu: GpuSpec) -> Problem:
+    """The problem at the precision that --max-error leads to, where it is given."""
+    if max_error is None:
+        return problem
+    if problem.precision is not None:
+        raise BadInput("--max-error chooses the precision: leave --precision out")
+    try:
+        bound = float(max_error)
+    except ValueError:
+        bound = math.nan
+    if not 0 < bound < math.inf:
+        raise BadInput(f"--max-error: {max_error[:40]!r} is no positive number")
+    from codegen.tolerance import documented_error, precision_within
+
+    precision = precision_within(problem, gpu, bound)
+    error = documented_error(precision, problem.k)
+    click.echo(
+        f"codegen: --max-error {bound:g} leads to --precision {precision}: documented error {error:.1e} "
+        f"with K={problem.k}",
+        err=True,
+    )
+    return replace(problem, precision=precision)
 
 
 def _verified(

@@ -29,7 +29,7 @@ FLOORS = {
         judge ncu occupancy operands order page picture places precision profile prompt prompt_gpu propose rank
         recognize record render rewrite roofline scoreboard sections sites source spelling static.configs
         static.expressions static.known static.platforms static.scopes static.statements
-        static.surroundings static.values targets trimm trimm_configs trimm_split wire work writing
+        static.surroundings static.values targets tolerance trimm trimm_configs trimm_split wire work writing
     """,
     "toolchain": """
         build child devices examine failure fitting forced gauge guard here interpret journaled launch load local_gpu
