@@ -116,7 +116,13 @@ def test_every_config_is_checked_on_every_kind_of_input(tmp_path):
         kinds = [
             (purpose, seed) for label, purpose, seed in seen if label == f"candidate #{number}"
         ]
-        assert {purpose for purpose, _ in kinds} == {"given", "ragged", "small", "special"}
+        assert {purpose for purpose, _ in kinds} == {
+            "given",
+            "ragged",
+            "aligned",
+            "small",
+            "special",
+        }
         assert len({seed for purpose, seed in kinds if purpose == "given"}) > 1
 
 

@@ -150,7 +150,7 @@ def test_a_problem_is_written_as_pytorch_would(problem: Problem, formula: str) -
 
 @pytest.mark.parametrize(
     ("gpu", "precision"),
-    [("rtx-4090", "ieee"), ("l4", "ieee"), ("a100-sxm-80gb", "tf32x3"), ("h200", "tf32x3")],
+    [("rtx-4090", "ieee"), ("l4", "ieee"), ("a100-sxm-80gb", "tf32x3"), ("h200", "fp16x3")],
 )
 def test_float32_grade_takes_the_faster_way(gpu: str, precision: str) -> None:
     assert resolved_precision(Problem("gemm", 1, 1, 1), find_gpu(gpu)) == precision
