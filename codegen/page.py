@@ -19,7 +19,7 @@ from codegen.inputs import describe
 from codegen.judge import fault_of, typical_us, worst_of
 from codegen.judge import speedup as ratio_of
 from codegen.outcome import BadInput
-from codegen.roofline import Dot, Roofline, roofline
+from codegen.roofline import Dot, Roofline, roofline, three_digits
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -98,7 +98,7 @@ def _contest(dossier: Dossier, place: int, gpu: GpuSpec | None) -> ContestView:
     rows = _rows(dossier, place)
     work = contest.work
     dots = [
-        Dot(row.label, row.kind, rate, row.compared)
+        Dot(_without_kernel(row.label, dossier, place), row.kind, rate, row.compared)
         for row, time in rows
         if time and (rate := work.tflops(time))
     ]
@@ -178,6 +178,13 @@ def _rows(dossier: Dossier, place: int) -> list[tuple[TimeRow, float | None]]:
     return rows
 
 
+def _without_kernel(label: str, dossier: Dossier, place: int) -> str:
+    """Where these inputs launch one kernel only, its name says nothing."""
+    timed = [entry for _, entry in _entries(dossier) if any(entry.times_us[place : place + 1])]
+    kernels = {entry.choice.kernel for entry in timed}
+    return label.replace(f" {kernels.pop()} ", " ") if len(kernels) == 1 else label
+
+
 def _entries(dossier: Dossier) -> list[tuple[str, Entry]]:
     found = [("candidate", entry) for entry in dossier.candidate.entries]
     original = dossier.original.entries if dossier.original else ()
@@ -203,9 +210,9 @@ def _ratio(contest: Contest, label: str) -> str:
 def _rate(contest: Contest, time_us: float) -> str:
     rate = contest.work.tflops(time_us)
     if rate is not None:
-        return f"{rate:.3g} TFLOP/s"
+        return f"{three_digits(rate)} TFLOP/s"
     rate = contest.work.gbs(time_us)
-    return f"{rate:.3g} GB/s" if rate is not None else ""
+    return f"{three_digits(rate)} GB/s" if rate is not None else ""
 
 
 def _work(contest: Contest) -> tuple[tuple[str, str, str], ...]:
@@ -213,7 +220,7 @@ def _work(contest: Contest) -> tuple[tuple[str, str, str], ...]:
     rows = [("operations", _scaled(work.flops, "FLOP"), work.flops_from)]
     rows += [("memory", _scaled(work.bytes_moved, "B"), work.bytes_from)]
     if work.intensity is not None:
-        rows.append(("intensity", f"{work.intensity:.3g} FLOP/B", "one by the other"))
+        rows.append(("intensity", f"{three_digits(work.intensity)} FLOP/B", "one by the other"))
     return tuple(rows)
 
 
@@ -230,7 +237,7 @@ def _scaled(amount: int | None, unit: str) -> str:
 def _clocks(clocks: Sequence[Clocks]) -> str:
     """`SM 1,980 MHz, memory 3,201 MHz, 412 – 655 W, 51 – 63 °C; throttled: sw_power_cap (3 of 9 readings)`."""
     if not clocks:
-        return "clocks not known"
+        return "Clocks not known"
 
     def span(values: Sequence[float], unit: str) -> str:
         low, high = f"{min(values):,.0f}", f"{max(values):,.0f}"

@@ -102,7 +102,12 @@ def tried_all(wanted: Wanted, ready: Callable[[], Bench], progress: Progress) ->
             ]
             if not launched:
                 continue
-            candidates = own(launched, "candidate")
+            candidates = [
+                replace(
+                    one, reason=kernels[one.entry.choice.kernel][one.entry.choice.config].reason
+                )
+                for one in own(launched, "candidate")
+            ]
             tried, _ = sweep(
                 *(question, compiler, launched, candidates, sizes, ready, progress),
                 promise_of(plain.problem),
