@@ -6,7 +6,6 @@ import contextlib
 import json
 from dataclasses import replace
 from functools import cache
-from pathlib import Path
 
 import pytest
 from fake_compiler import FakeCompiler
