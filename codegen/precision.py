@@ -21,6 +21,12 @@ MEASURED_ERROR = {
     "fp16x3": 8.4e-7,  # operands scaled and split into two float16 parts, three products
 }
 
+# Of M 2048, N 4096, K 8192 on an H200 (Triton 3.6): products of parts split in registers (tf32x3) and of parts
+# read from memory (fp16x3), as 2MNK a second; and what making those parts takes, which reads and writes
+# 8 bytes for each element.
+_IN_REGISTERS_FLOPS, _FROM_PARTS_FLOPS = 81e12, 191e12
+_LAUNCHES_S, _COPY_BYTES_PER_S = 10e-6, 3.4e12
+
 
 # Those whose products are of TF32's grade by design; all others are of float32's.
 TF32_GRADE = ("tf32", "fp16")
@@ -34,14 +40,21 @@ def promise_of(problem: Problem) -> str:
 def resolved_precision(problem: Problem, gpu: GpuSpec) -> str | None:
     """The way to compute a float32 product; None for other types.
 
-    Where the problem names none, float32 grade is due. Three tensor-core products for one: `fp16x3` where they
-    read shared memory, so that operands split once serve every tile (Hopper, data-centre Blackwell); elsewhere
-    `tf32x3`, where a third of the GPU's TF32 rate beats its float32 rate (A100), else `ieee` (Ada, where both
-    rates are equal).
+    Where the problem names none, float32 grade is due, from three tensor-core products for one: `fp16x3` where
+    operands that are split once serve enough tiles (Hopper, data-centre Blackwell); else `tf32x3`, which splits in
+    registers, where a third of the GPU's TF32 rate beats its float32 rate (A100 too); else `ieee` (Ada,
+    where both rates are equal).
     """
     if problem.dtype != "float32" or problem.precision is not None:
         return problem.precision
-    if gpu.compute_capability[0] in READ_SHARED_MEMORY:
+    if gpu.compute_capability[0] in READ_SHARED_MEMORY and _splitting_pays(problem):
         return "fp16x3"
     tf32, fp32 = gpu.peak_tflops("tf32"), gpu.peak_tflops("fp32")
     return "tf32x3" if tf32 and fp32 and tf32 / 3 > fp32 else "ieee"
+
+
+def _splitting_pays(problem: Problem) -> bool:
+    """Whether a copy of the operands in parts costs less time than products of such parts save."""
+    operands = problem.m * problem.k + problem.k * problem.n
+    copied = _LAUNCHES_S + 8 * problem.batches * operands / _COPY_BYTES_PER_S
+    return problem.flops() * (1 / _IN_REGISTERS_FLOPS - 1 / _FROM_PARTS_FLOPS) > copied

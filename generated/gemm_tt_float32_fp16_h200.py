@@ -69,7 +69,7 @@ def halves(x):
 
 @triton.jit
 def store_piece(c, piece, z, first_m, first_n, M, N, ALIGNED: tl.constexpr):
-    """Part of a tile of C [batch, M, N]. `c` is a descriptor if rows are of whole 16 bytes, else a pointer."""
+    """Part of a tile of C [batch, M, N]. `c`: a descriptor if rows are of whole 16 bytes, else a pointer."""
     ROWS: tl.constexpr = piece.shape[0]
     COLUMNS: tl.constexpr = piece.shape[1]
     if ALIGNED:

@@ -58,7 +58,7 @@ def halves(x):
 
 @triton.jit
 def store_piece(c, piece, z, first_m, first_n, M, N, ALIGNED: tl.constexpr):
-    """Part of a tile of C [batch, M, N]. `c` is a descriptor if rows are of whole 16 bytes, else a pointer."""
+    """Part of a tile of C [batch, M, N]. `c`: a descriptor if rows are of whole 16 bytes, else a pointer."""
     ROWS: tl.constexpr = piece.shape[0]
     COLUMNS: tl.constexpr = piece.shape[1]
     if ALIGNED:
@@ -92,7 +92,7 @@ def split_rows(
     BLOCK: tl.constexpr,
     TILE: tl.constexpr,
 ):
-    """The parts of BLOCK rows of x [batch, N, N], in one of `slices` of k: right of the diagonal, or left of it.
+    """The parts of BLOCK rows of x [batch, N, N], in one of `slices` of k: right of the diagonal, or left.
 
     Across it they are zeros, as far as tiles of up to TILE rows reach. First of all rows, scaled as is
     usual, and their largest magnitudes are found on the way; then AGAIN of those whose scale is their own.

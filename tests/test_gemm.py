@@ -41,7 +41,9 @@ def gemm(**fields: Any) -> Problem:
         pytest.param(
             gemm(dtype="float16", layout="tn"), "b200", "descriptor", "", id="transposed too"
         ),
-        pytest.param(gemm(), "h200", "pointer", "", id="float32 grade splits in registers"),
+        pytest.param(gemm(), "h200", "split", "", id="float32 grade from parts"),
+        pytest.param(gemm(n=16), "h200", "pointer", "", id="parts would serve too few columns"),
+        pytest.param(gemm(precision="fp16"), "b200", "split", "", id="TF32 grade from one part"),
         pytest.param(gemm(precision="ieee"), "h200", "pointer", "", id="no tensor cores"),
         pytest.param(
             gemm(precision="tf32", layout="nt"), "h200", "descriptor", "", id="both K-major"

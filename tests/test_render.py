@@ -153,7 +153,19 @@ def test_a_problem_is_written_as_pytorch_would(problem: Problem, formula: str) -
     [("rtx-4090", "ieee"), ("l4", "ieee"), ("a100-sxm-80gb", "tf32x3"), ("h200", "fp16x3")],
 )
 def test_float32_grade_takes_the_faster_way(gpu: str, precision: str) -> None:
-    assert resolved_precision(Problem("gemm", 1, 1, 1), find_gpu(gpu)) == precision
+    assert resolved_precision(Problem("gemm", 2048, 2048, 2048), find_gpu(gpu)) == precision
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        pytest.param((512, 512, 512), id="launches would take longest"),
+        pytest.param((8192, 16, 8192), id="few columns to use one operand's parts"),
+        pytest.param((16, 8192, 8192), id="few rows to use the other operand's parts"),
+    ],
+)
+def test_operands_are_split_beforehand_only_if_that_pays(sizes: tuple[int, int, int]) -> None:
+    assert resolved_precision(Problem("gemm", *sizes), find_gpu("h200")) == "tf32x3"
 
 
 def spec(gpu: str = "rtx-4090", **fields: Any) -> Spec:

@@ -36,7 +36,8 @@ def ask() -> Iterator[Ask]:
     [
         ("rtx-4090", {}, "pointer"),
         ("a100-sxm-80gb", {"dtype": "bfloat16"}, "pointer"),
-        ("h200", {}, "descriptor"),
+        ("h200", {}, "split"),
+        ("h200", {"precision": "tf32x3"}, "descriptor"),
         ("h200", {"precision": "tf32"}, "packed"),
         pytest.param(
             "h200", {"precision": "tf32", "layout": "tt"}, "packed", id="whatever the layout"
@@ -46,9 +47,13 @@ def ask() -> Iterator[Ask]:
         ),
         ("b200", {"dtype": "float16"}, "descriptor"),
         pytest.param("h200", {"precision": "ieee"}, "pointer", id="no tensor cores"),
-        pytest.param("h200", {"layout": "tn"}, "pointer", id="A stored transposed"),
-        pytest.param("h200", {"batch": (8,)}, "pointer", id="batched"),
-        pytest.param("h200", {"n": 4098}, "pointer", id="rows of half 16 bytes"),
+        pytest.param(
+            "h200", {"layout": "tn", "precision": "tf32x3"}, "pointer", id="A stored transposed"
+        ),
+        pytest.param("h200", {"batch": (8,), "dtype": "float16"}, "pointer", id="batched"),
+        pytest.param(
+            "h200", {"n": 4098, "precision": "tf32x3"}, "pointer", id="rows of half 16 bytes"
+        ),
         pytest.param("h200", {"n": 4100, "dtype": "float16"}, "pointer", id="and in 16 bits"),
     ],
 )

@@ -17,11 +17,10 @@ from codegen import trimm
 from codegen.gpu import find_gpu
 from codegen.inputs import TensorSpec
 from codegen.outcome import Rejected
-from codegen.precision import MEASURED_ERROR, resolved_precision
+from codegen.precision import MEASURED_ERROR
 from codegen.problem import Problem
 from codegen.render import render
 from codegen.toolchain import Compilation, Compiler, UserFile
-from codegen.trimm_configs import shared_bound
 
 # Triangle, dtype, precision, GPU, kernel, how the operands lie in memory, rest of N past two tiles, and more
 # of the problem. Rows for descriptors have a rest of 8 and more, so that rows are whole 16 bytes.
@@ -145,6 +144,11 @@ def test_candidates_compile_within_the_limits(row: tuple[Any, ...], tmp_path: Pa
     gpu, spec = find_gpu(gpu_key), problem(*fields)
     kernels = trimm.form(spec, gpu).kernels
     configs = {name: (found[0].config, found[-1].config) for name, found in kernels.items()}
+    bounds = {
+        (name, candidate.config): candidate.shared_bound
+        for name, found in kernels.items()
+        for candidate in found
+    }
     file = tmp_path / "rendered.py"
     file.write_text(render(spec, gpu, configs))
     with Compiler(UserFile(file.name, file), gpu) as compiler:
@@ -162,6 +166,8 @@ def test_candidates_compile_within_the_limits(row: tuple[Any, ...], tmp_path: Pa
         ):
             config = configs[name][job.config]
             assert not isinstance(built, Rejected), (config, built)
-            bound = shared_bound(spec, resolved_precision(spec, gpu), config)
+            bound = bounds[name, config] or shared_bound(
+                spec, resolved_precision(spec, gpu), config
+            )
             assert built.resources.shared_bytes <= bound <= gpu.shared_per_block, config
             assert built.resources.num_warps == config.warps, config
