@@ -247,7 +247,8 @@ class Gauge:
             raise BadInput("there is nothing to compare with: no reference and no problem")
         function = reference.function(None)
         if name in _BASELINES:
-            function = torch.compile(function, **_BASELINES[name])
+            # Sizes that differ from an earlier compilation's would otherwise be left open, for slower kernels.
+            function = torch.compile(function, dynamic=False, **_BASELINES[name])
         elif name != "eager":
             raise BadInput(f"no baseline {name!r}")
 

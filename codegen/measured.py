@@ -160,7 +160,7 @@ def new_code(original: _Original, chosen: Chosen) -> bytes:
         if place in chosen
         and (configs := tuple(one.entrant.config for one in chosen[place])) != each.configs
     }
-    return rewritten(original.question, changes)
+    return rewritten(original.question, original.launched, changes)
 
 
 def accepted(

@@ -20,7 +20,8 @@ text { font: 11px system-ui, sans-serif; fill: #222 } .head { font-size: 13px; f
 .ours { fill: #2563eb } .short { fill: #d97706 } .line { stroke: #999; fill: none } .mark { stroke: #222; stroke-width: 2 }
 .faint { stroke: #ddd; fill: none } .ground { fill: #fff }
 @media (prefers-color-scheme: dark) {
-text { fill: #ddd } .ground { fill: #16181d } .faint { stroke: #333 } .mark { stroke: #eee } .ours { fill: #60a5fa } }
+text { fill: #ddd } .ground { fill: #16181d } .faint { stroke: #333 } .line { stroke: #777 }
+.mark { stroke: #eee } .ours { fill: #60a5fa } .short { fill: #fbbf24 } }
 """.strip()
 
 
@@ -47,7 +48,7 @@ def _bars(outcomes: Sequence[Outcome]) -> tuple[list[str], float]:
     """A bar a case, grouped by row, with a mark at its target; and where they end."""
     speedups = [outcome.speedup for outcome in outcomes if outcome.speedup]
     low = min(0.5, *speedups) if speedups else 0.5
-    high = max(2.0, *speedups, *(target(o.case) or 0 for o in outcomes)) * 1.05
+    high = max([2.0, *speedups, *(target(o.case) or 0 for o in outcomes)]) * 1.05
     wide = _WIDTH - _LEFT - _RIGHT
 
     def x(value: float) -> float:

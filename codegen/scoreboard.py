@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from codegen.benchmark import ROWS, Case, Row
+from codegen.benchmark import ROWS, Case, Row, cases
 from codegen.evidence import Machine
+from codegen.wire import from_wire, to_wire
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Outcome:
     config: str  # of the kernel, the fastest that is right
     others: tuple[Side, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()  # label, why
+    rounds: int = 0  # that the medians are of
+    kernel: str = ""  # what the file was rendered from, as a hash
 
     @property
     def opponent(self) -> Side | None:
@@ -84,7 +87,7 @@ def standings(outcomes: Sequence[Outcome]) -> tuple[Standing, ...]:
 
 def as_json(machine: Machine, date: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return {
-        "machine": asdict(machine),
+        "machine": to_wire(machine),
         "date": date,
         "cases": [
             {
@@ -95,12 +98,44 @@ def as_json(machine: Machine, date: str, outcomes: Sequence[Outcome]) -> dict[st
                 "speedup": outcome.speedup,
                 "tflops": outcome.tflops,
                 "config": outcome.config,
-                "sides": [asdict(side) for side in (outcome.ours, *outcome.others) if side],
+                "ours": to_wire(outcome.ours),
+                "others": to_wire(outcome.others),
                 "skipped": dict(outcome.skipped),
+                "rounds": outcome.rounds,
+                "kernel": outcome.kernel,
             }
             for outcome in outcomes
         ],
     }
+
+
+def read_json(data: Any) -> tuple[Machine, tuple[Outcome, ...]]:
+    """What `as_json` writes, without cases that are no longer in the table as they were then.
+
+    Raises ValueError where it is none of that.
+    """
+    known = {case.name: case for case in cases()}
+    try:
+        machine = from_wire(Machine, data["machine"])
+        read = [_outcome(known.get(each["name"]), each) for each in data["cases"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it is no benchmark: {error}") from None
+    return machine, tuple(outcome for outcome in read if outcome)
+
+
+def _outcome(case: Case | None, data: dict[str, Any]) -> Outcome | None:
+    then = data["problem"], data["reference"]
+    if case is None or (case.problem.to_json(), case.reference) != then:
+        return None
+    return Outcome(
+        case,
+        from_wire(Side, data["ours"]) if data["ours"] else None,
+        str(data["config"]),
+        from_wire(tuple[Side, ...], data["others"]),
+        tuple((str(label), str(why)) for label, why in data["skipped"].items()),
+        int(data["rounds"]),
+        str(data["kernel"]),
+    )
 
 
 def target(case: Case) -> float | None:
@@ -133,6 +168,16 @@ def as_markdown(machine: Machine, date: str, outcomes: Sequence[Outcome]) -> str
     return "\n".join(lines) + "\n"
 
 
+def in_one_line(outcome: Outcome) -> str:
+    """`gemm-bf16-nn-4096x4096x4096: 183.1 µs, 1.03 x eager`, or why there are no times."""
+    name, ours, opponent = outcome.case.name, outcome.ours, outcome.opponent
+    if ours is None:
+        why = "; ".join(f"{label}: {why}" for label, why in outcome.skipped)
+        return f"{name}: not timed: {why or 'for no reason that was found'}"
+    ahead = f"{outcome.speedup:.2f} x {opponent.label}" if opponent else "nothing to compare with"
+    return f"{name}: {ours.median_us:.1f} µs, {ahead}"
+
+
 def _wanted(row: Row, outcomes: Sequence[Outcome]) -> str:
     words = [f"mean {row.mean:g}"] if row.mean is not None else []
     words += [f"each {row.each:g}"] if row.each is not None else []
@@ -141,7 +186,7 @@ def _wanted(row: Row, outcomes: Sequence[Outcome]) -> str:
 
 
 def _case(outcome: Outcome) -> str:
-    skipped = [f"{label}: {why}" for label, why in outcome.skipped]
+    skipped = [_cell(f"{label}: {why}") for label, why in outcome.skipped]
     ours, opponent = outcome.ours, outcome.opponent
     if ours is None:
         return f"| {outcome.case.name} | – | – | – | – | – | – | – | – | {'; '.join(skipped)} |"
@@ -165,6 +210,11 @@ def _case(outcome: Outcome) -> str:
         "; ".join([*others, *skipped]),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _cell(text: str) -> str:
+    """Somebody's text, which may hold what ends a cell."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _error(side: Side) -> str:

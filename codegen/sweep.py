@@ -84,7 +84,7 @@ def _neighbours(question: Question, launched: Sequence[Launched]) -> list[Entran
     found: list[Entrant] = []
     for place, each in enumerate(launched):
         configs = each.configs
-        fixed = each.refusal or (each.site.extending_is_unsafe if len(configs) == 1 else None)
+        fixed = each.refusal or each.must_stay_one
         near = [] if fixed else every_neighbour(list(enumerate(configs)), question.stage, configs)
         for number, one in enumerate(near, len(configs)):
             config = one.config

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from accept_cases import FOLDER, choices, read
 
+from codegen import gauge
 from codegen.cases import plan_cases
 from codegen.evidence import Case, Subject
 from codegen.gpu import find_gpu
 from codegen.inputs import parse_inputs
 from codegen.measure import Device, gpu_present
 from codegen.outcome import BadInput
+from codegen.reference import Reference
 from codegen.verify import Against
 
 SCALE = (FOLDER / "good" / "streams_memory.py").read_text()
@@ -91,6 +94,23 @@ def test_the_interpreter_does_not_race(tmp_path, bench):
     race = bench.race([subject(tmp_path, SCALE, "good")], SMALL, 3, RIGHT, "ieee")
     assert race.rounds_us == ()
     assert dict(race.failures) == {"good": "the interpreter says nothing of speed"}
+
+
+def test_a_compiled_baseline_is_compiled_whole_and_for_its_sizes(monkeypatch):
+    shapes = []
+
+    def compiler(graph, values):
+        shapes.append([tuple(value.shape) for value in values])
+        return graph.forward
+
+    monkeypatch.setitem(gauge._BASELINES, "compile", {"backend": compiler})
+    for size in range(2, 14):  # more than PyTorch compiles one function for
+        baseline = gauge.Gauge(print)._baseline(
+            "compile", Reference(None, "torch.tril(A @ B)", ["A", "B"], {}, 0)
+        )
+        (result,) = baseline([torch.ones(size, size)] * 2)
+        assert result.tolist() == [[size] * n + [0] * (size - n) for n in range(1, size + 1)]
+    assert shapes == [[(size, size)] for size in range(2, 14)]
 
 
 def test_kernels_of_a_problem_get_its_weights(tmp_path, bench):

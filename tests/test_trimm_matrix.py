@@ -17,10 +17,11 @@ from codegen import trimm
 from codegen.gpu import find_gpu
 from codegen.inputs import TensorSpec
 from codegen.outcome import Rejected
-from codegen.precision import MEASURED_ERROR
+from codegen.precision import MEASURED_ERROR, resolved_precision
 from codegen.problem import Problem
 from codegen.render import render
 from codegen.toolchain import Compilation, Compiler, UserFile
+from codegen.trimm_configs import shared_bound
 
 # Triangle, dtype, precision, GPU, kernel, how the operands lie in memory, rest of N past two tiles, and more
 # of the problem. Rows for descriptors have a rest of 8 and more, so that rows are whole 16 bytes.
