@@ -209,7 +209,7 @@ def equals(options: argparse.Namespace) -> dict[str, Any]:
         path, cases = job.question.file.path, given_cases(file.given)
         terms = Terms(Against(None, reference), "tf32")
         found = check(device, path, entries_of("candidate", file.live), cases, terms)
-        timed = time_all(device, path, found, cases, terms, quiet, file.timed)
+        timed = time_all(device, path, found, cases, terms, quiet)
         checkups = [one.checkup for one in timed]
         ours = Side(path, fastest(timed, 0))
         same = {site: replace(entry, label="original") for site, entry in ours.best.items()}
