@@ -135,7 +135,9 @@ class Expressions(ABC):
                 try:
                     index = self.seen(node.slice, env)
                 except Unsettled as reason:  # as good as a condition: which of these is not known
-                    raise Unsettled(str(reason), varies=isinstance(of, list | tuple | dict)) from None
+                    raise Unsettled(
+                        str(reason), varies=isinstance(of, list | tuple | dict)
+                    ) from None
                 return self.do(node, operator.getitem, of, index)
             case ast.Slice():
                 bounds = (node.lower, node.upper, node.step)
