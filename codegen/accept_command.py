@@ -20,6 +20,7 @@ from codegen.keep import dossier_of, keep, put_findings
 from codegen.measure import PROMISES
 from codegen.outcome import BadInput
 from codegen.page import page
+from codegen.precision import promise_of
 from codegen.present import console, print_report, progress
 from codegen.question import Question
 from codegen.record import Record
@@ -104,7 +105,7 @@ def accept(
         inputs = (" ".join(describe(forward_inputs(spec.problem))),)
         reference = spec.problem.reference
         gpu = gpu or spec.gpu.key
-        precision = precision or ("tf32" if spec.problem.precision == "tf32" else None)
+        precision = precision or promise_of(spec.problem)
     options = Options(
         path=file,
         gpu=gpu,

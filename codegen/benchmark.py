@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from codegen.precision import promise_of
 from codegen.problem import LAYOUTS, Problem, Step
 
 
@@ -37,7 +38,7 @@ class Case:
     @property
     def promise(self) -> str:
         """The precision that the library is measured at: float32 grade, or TF32 where that was asked for."""
-        return "tf32" if self.problem.precision in ("tf32", "fp16") else "ieee"
+        return promise_of(self.problem)
 
     @property
     def reference(self) -> str:

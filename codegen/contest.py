@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import statistics
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from pathlib import Path
 from codegen.evidence import Case, Checkup, Choice, Race, Subject
 from codegen.judge import Pairing, fault_of, join, more_rounds
 from codegen.measure import Bench
+from codegen.measure import show as show_case
 from codegen.outcome import BadInput
 from codegen.toolchain import LiveSite, Progress
 from codegen.verify import Against
@@ -25,6 +26,7 @@ from codegen.verify import Against
 # kernel's medians is 0.35 % (H200), so what is worth choosing between gets the rounds.
 HEATS = ((5, 12), (15, 6), (40, 1))
 CONTROL = "original again"
+LIBRARY = Subject("eager", baseline="eager")
 
 
 @contextlib.contextmanager
@@ -82,13 +84,18 @@ class Standing:
 
 def entries_of(name: str, sites: Sequence[LiveSite]) -> list[Entry]:
     """Every config of the file as it stands: `candidate #2`, with the kernel's name where there are several."""
+    return [entry for place in range(len(sites)) for entry in entries_at(name, place, sites)]
+
+
+def entries_at(name: str, place: int, sites: Sequence[LiveSite]) -> list[Entry]:
+    """Those of one kernel."""
+    site = sites[place]
     return [
         Entry(
             label(name, site, sites, number),
             place,
             Choice(site.kernel, site.line, number, config.warps or 0, config.stages or 0),
         )
-        for place, site in enumerate(sites)
         for number, config in enumerate(site.configs)
     ]
 
@@ -178,40 +185,44 @@ def time_all(
     cases: Sequence[Case],
     terms: Terms,
     show: Progress,
-    sites: Collection[int],
 ) -> list[Standing]:
     """The standings with the times of those that are right, kernel by kernel, for each case.
 
-    `sites` are the kernels that these cases launch. The median of the last heat an entry took part in. None: not timed, or out of the race for a reason
-    that its checkup then names.
+    The median of the last heat an entry took part in. None: not timed, as its kernel is not launched on that case,
+    or as it is wrong, or out of the race for a reason that its checkup then names.
     """
     beside = first_right(standings)
     timed = list(standings)
-    launched = [site for site in beside if site in sites]
-    rounds = sum(rounds for rounds, _ in HEATS) * len(cases) * len(launched)
+    rounds = sum(rounds for rounds, _ in HEATS) * len(cases) * len(beside)
     done = 0
     for case in cases:
-        for site in launched:
-            running = {
-                each.entry.label: subject(path, each.entry, beside)
+        times: dict[str, float] = {}
+        failures: dict[str, str] = {}
+        for site in beside:
+            running = [
+                subject(path, each.entry, beside)
                 for each in timed
-                if each.right and each.entry.site == site
-            }
-            times, failures, done = _heats(
-                bench, list(running.values()), case, terms, show, done, rounds
-            )
-            timed = [_with_time(each, times, failures) for each in timed]
+                if each.right and each.entry.site == site and _is_launched(each, case)
+            ]
+            in_heats, fell_out, done = _heats(bench, running, case, terms, show, done, rounds)
+            times |= in_heats
+            failures |= fell_out
+        timed = [_with_time(each, times, failures) for each in timed]
     return timed
 
 
-def _with_time(
-    each: Standing, times: Mapping[str, float | None], failures: Mapping[str, str]
-) -> Standing:
+def _is_launched(each: Standing, case: Case) -> bool:
+    """Whether the case launches its kernel, as far as its checkup tells."""
+    found = [finding for finding in each.checkup.findings if finding.case == show_case(case)]
+    return not any(finding.refused for finding in found)
+
+
+def _with_time(each: Standing, times: Mapping[str, float], failures: Mapping[str, str]) -> Standing:
     name = each.entry.label
     if name in failures:
         reason = f"could not be timed: {failures[name]}"
         each = replace(each, checkup=replace(each.checkup, fault=reason))
-    return each if name not in times else replace(each, times_us=(*each.times_us, times[name]))
+    return replace(each, times_us=(*each.times_us, times.get(name)))
 
 
 def _heats(
@@ -222,8 +233,8 @@ def _heats(
     show: Progress,
     done: int,
     total: int,
-) -> tuple[dict[str, float | None], dict[str, str], int]:
-    times: dict[str, float | None] = {each.label: None for each in subjects}
+) -> tuple[dict[str, float], dict[str, str], int]:
+    times: dict[str, float] = {}
     failures: dict[str, str] = {}
     left = list(subjects)
     for rounds, go_on in HEATS:
@@ -240,7 +251,7 @@ def _heats(
             failures |= dict(race.failures)
             for name in race.labels:
                 times[name] = statistics.median(race.samples_us(name))
-            ranked = sorted(race.labels, key=lambda name: (times[name] or 0.0, name))
+            ranked = sorted(race.labels, key=lambda name: (times[name], name))
             left = [each for each in left if each.label in ranked[:go_on]]
         done += rounds
         show("timing", done, total)
@@ -290,9 +301,12 @@ def last_race(
 ) -> tuple[Race, Pairing | None]:
     """The two files' best side by side with the baselines, until the judge has seen enough.
 
-    The original runs twice under two names: the difference between the two says what a race can resolve.
+    The original runs twice under two names: the difference between the two says what a race can resolve. Without
+    an original the candidate is compared with the library, which binds nobody.
     """
     pairing = Pairing(original.label, candidate.label, CONTROL) if original else None
+    if original is None and LIBRARY in baselines:
+        pairing = Pairing(LIBRARY.label, candidate.label, binding=False)
     subjects = [candidate.subject(candidate.label), *baselines]
     if original:
         subjects[1:1] = [original.subject(original.label), original.subject(CONTROL)]

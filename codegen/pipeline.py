@@ -70,15 +70,18 @@ def retune(question: Question, progress: Progress) -> tuple[bytes, Report]:
                 if configs != each.configs:
                     changes[each.index] = configs
             reports.append(report)
-    code = rewritten(question, changes)
+    code = rewritten(question, launched, changes)
     verdict = _verdict(question, reports)
     return code, report_of(question, launches, sites, reports, verdict, unread(question, code))
 
 
-def rewritten(question: Question, changes: Mapping[int, Sequence[Config]]) -> bytes:
+def rewritten(
+    question: Question, launched: Sequence[Launched], changes: Mapping[int, Sequence[Config]]
+) -> bytes:
     """The file with other configs at some sites. Raises Refused, naming the file, for one that can't be rewritten."""
     try:
-        return replace_configs(question.code, changes, question.at_definition)
+        live = {each.index: each.live.configs for each in launched}
+        return replace_configs(question.code, changes, question.at_definition, live)
     except Refused as refusal:
         raise Refused(f"{question.file.name}: {refusal}") from None
 

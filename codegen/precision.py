@@ -37,6 +37,15 @@ MEASURED_FLOPS = {
 _LAUNCHES_S, _COPY_BYTES_PER_S = 10e-6, 3.4e12
 
 
+# Those whose products are of TF32's grade by design; all others are of float32's.
+TF32_GRADE = ("tf32", "fp16")
+
+
+def promise_of(problem: Problem) -> str:
+    """How float32 products are meant to be computed: `ieee` (float32 grade) or `tf32`."""
+    return "tf32" if problem.precision in TF32_GRADE else "ieee"
+
+
 def resolved_precision(problem: Problem, gpu: GpuSpec) -> str | None:
     """The way to compute a float32 product; None for other types.
 

@@ -32,8 +32,10 @@ class Planted:
         return Against(None, self.reference)
 
     def cases(self, *, given: bool, seed: int = 0) -> tuple[Case, ...]:
-        sides = map(int, re.findall(r'"BLOCK\w*": (\d+)', self.path.read_text()))
-        return plan_cases(parse_inputs(self.inputs), tuple(sides), given=given, seed=seed)
+        """With `given` as on a GPU, else as in the interpreter."""
+        sides = tuple(map(int, re.findall(r'"BLOCK\w*": (\d+)', self.path.read_text())))
+        inputs = parse_inputs(self.inputs)
+        return plan_cases(inputs, sides, given=given, aligned=given, seed=seed)
 
     def subjects(self) -> list[Subject]:
         """One for each config of each autotuned kernel."""

@@ -151,12 +151,17 @@ def test_cases_hold_the_given_inputs_first_and_then_harder_ones() -> None:
         ("given", 0),
         ("given", 1),
         ("ragged", 0),
+        ("aligned", 0),
         ("small", 0),
+        ("special", 0),
         ("special", 0),
     ]
     a, b, k, half = cases[2].inputs
     assert a.shape[0] == b.shape[1] == k  # sizes that are equal stay equal
     assert len({*a.shape, *b.shape}) == 3 and all(size % 2 for size in (*a.shape, *b.shape))
     assert half == 0.5
-    assert max(cases[3].inputs[0].shape) < 32
+    aligned = cases[3].inputs[0].shape
+    assert all(size % 16 == 0 for size in aligned) and any(size % 128 for size in aligned)
+    assert max(cases[4].inputs[0].shape) < 32
+    assert [case.inputs for case in cases[5:]] == [cases[2].inputs, cases[3].inputs]
     assert read(FOLDER / "bad" / "wrong_for_nan.py").cases(given=False)[-1].purpose == "special"

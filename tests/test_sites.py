@@ -402,12 +402,15 @@ HELPER = "@triton.jit\ndef helper(p, v):\n    tl.store(p, tl.load(p) + v)\n"
 def test_a_single_config_that_must_stay_single(body, reason):
     kernel = f"@triton.jit\ndef kernel(x_ptr, y_ptr, n, off):\n    {body}\n"
     single = "[triton.Config({'M': 8})]"
-    unsafe = site(HELPER, single, kernel=kernel).extending_is_unsafe
+    wanted = (Config((), 2), Config((), 4))
+    one = site(HELPER, single, kernel=kernel)
+    unsafe = one.why_one(one.configs, wanted)
     assert unsafe is None if reason is None else unsafe.startswith(reason)
     double = "[triton.Config({'M': 8}), triton.Config({'M': 16})]"
-    assert site(HELPER, double, kernel=kernel).extending_is_unsafe is None
+    two = site(HELPER, double, kernel=kernel)
+    assert two.why_one(two.configs, wanted) is None
     reset = f"{single}, reset_to_zero=['y_ptr']"
-    assert site(HELPER, reset, kernel=kernel).extending_is_unsafe is None
+    assert site(HELPER, reset, kernel=kernel).why_one((Config(()),), wanted) is None
 
 
 def test_reading_needs_neither_triton_nor_libcst():
