@@ -33,7 +33,7 @@ FLOORS = {
     """,
     "toolchain": """
         build child devices examine failure fitting forced gauge guard here interpret journaled launch load local_gpu
-        measure nsight on_gpu pretend reference repair sensors timing toolchain trace tracing trial verify worker
+        measure nsight on_gpu patched pretend reference repair sensors timing toolchain trace tracing trial verify worker
         workload
     """,
     "shell": """
