@@ -33,7 +33,8 @@ FLOORS = {
     """,
     "toolchain": """
         build child devices examine failure fitting forced gauge guard here interpret journaled launch load local_gpu
-        measure noting nsight on_gpu pretend reference repair sensors spelled_out timing toolchain trace tracing trial verify worker
+        measure noting nsight on_gpu patched pretend reference repair sensors spelled_out timing toolchain trace
+        tracing trial verify worker
         workload
     """,
     "shell": """
