@@ -25,7 +25,7 @@ FLOORS = {
     "data": "config gpu interface outcome problem spec stage rules",
     "pure": """
         axes benchmark cases constructor counters cover dossier effects entries evaluate evidence families
-        fingerprint forms gemm gemm_configs gemm_split gemm_view graph hazard imports inputs interchange journal
+        fingerprint forms gemm gemm_configs gemm_sliced gemm_split gemm_view graph hazard imports inputs interchange journal
         judge ncu occupancy operands order page picture places precision profile prompt prompt_gpu propose rank
         recognize record render rewrite roofline scoreboard sections sites source spelling static.configs
         static.expressions static.known static.platforms static.scopes static.statements
