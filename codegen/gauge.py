@@ -25,6 +25,7 @@ from codegen.inputs import from_wire
 from codegen.launch import MODEL
 from codegen.load import import_file, model_class, parameters
 from codegen.outcome import BadInput
+from codegen.patched import unpatched
 from codegen.pretend import PretendCuda, pretend_gpu
 from codegen.reference import Outputs, Reference, distance, flat, library_precision, paired, worst
 from codegen.repair import repair_interpreter
@@ -107,6 +108,12 @@ class Gauge:
             self._modules.pop(subject["path"], None)
             self._last = subject["label"]
         given = terms["purpose"] == "given"
+        seen = Observed()
+        try:
+            if subject["path"]:
+                self._module(subject["path"])  # before anything that it could change is used
+        except Exception as error:  # foreign code: whatever it raises is a finding
+            return self._raised(error, subject, seen, True)
         try:
             reference, setting = self._setting(terms)
         except Exception as error:  # somebody's expression or problem file
@@ -114,7 +121,6 @@ class Gauge:
             if given:
                 return {"reference": why, "over": True}
             return {"refused": f"the reference takes no such inputs: {why}"}
-        seen = Observed()
         try:
             run = self._runner(subject, reference, terms, seen)
             said = examine.examine(
@@ -186,7 +192,7 @@ class Gauge:
     def _module(self, path: str) -> Any:
         if path not in self._modules:
             self._progress({"step": "import"})
-            with self._present():
+            with unpatched(), self._present():
                 module = import_file(path)
             if Path(module.__file__ or "").resolve() != Path(path).resolve():
                 raise BadInput(
@@ -209,7 +215,7 @@ class Gauge:
 
         def run(values: list[Any]) -> Outputs:
             self._progress({"step": step})
-            with context(), self._watching(seen):
+            with unpatched(), context(), self._watching(seen):
                 return call(values)
 
         return run

@@ -56,15 +56,21 @@ def resolved_precision(problem: Problem, gpu: GpuSpec) -> str | None:
     """
     if problem.dtype != "float32" or problem.precision is not None:
         return problem.precision
-    if gpu.compute_capability[0] in READ_SHARED_MEMORY and _splitting_pays(problem):
+    if gpu.compute_capability[0] in READ_SHARED_MEMORY and _splitting_pays(problem, gpu):
         return "fp16x3"
     tf32, fp32 = gpu.peak_tflops("tf32"), gpu.peak_tflops("fp32")
     return "tf32x3" if tf32 and fp32 and tf32 / 3 > fp32 else "ieee"
 
 
-def _splitting_pays(problem: Problem) -> bool:
-    """Whether a copy of the operands in parts costs less time than products of such parts save."""
-    saved = 1 / MEASURED_FLOPS["tf32x3"] - 1 / MEASURED_FLOPS["fp16x3"]
+def _splitting_pays(problem: Problem, gpu: GpuSpec) -> bool:
+    """Whether a copy of the operands in parts costs less time than products of such parts save.
+
+    The kernel that multiplies parts sums K whole, so fewer tiles of 128x128 than multiprocessors leave some idle;
+    what splits in registers takes K in slices there.
+    """
+    tiles = -(-problem.m // 128) * -(-problem.n // 128) * problem.batches
+    from_parts = MEASURED_FLOPS["fp16x3"] * min(max(tiles, 1) / gpu.sms, 1.0)
+    saved = 1 / MEASURED_FLOPS["tf32x3"] - 1 / from_parts
     return problem.flops() * saved > splitting_seconds(problem, 2)
 
 

@@ -22,7 +22,7 @@ class Planted:
     inputs: str
     reference: str
     promise: str = "ieee"
-    where: str = "anywhere"  # or `gpu`: an interpreter can't show it
+    where: str = "anywhere"  # or `gpu`: an interpreter can't show it; or `race`: only timing can
     expect: str = ""  # a pattern that the faults of the wrong configs match; empty: it is good
     wrong: tuple[int, ...] = ()  # the configs that are wrong
     against: str | None = None  # the file that it is measured against
