@@ -118,6 +118,8 @@ def accept(
     with contextlib.ExitStack() as stack:
         job = stack.enter_context(open_job(options))
         question = job.question
+        if not (question.problem or question.reference):
+            raise BadInput(f"{file}: what is right is not said: give --reference or --problem")
         original = _original(against, options, question, stack)
         terms = Terms(Against(question.problem, question.reference), precision or PROMISES[0])
         measuring = is_to_be_measured(question, measure)

@@ -64,7 +64,7 @@ def search(wanted: Wanted, bench: Bench, progress: Progress) -> Searched:
     """The spec with, for every kernel, the three to six candidates that are right and fastest on this GPU.
 
     Raises BadInput where the family cannot compute the problem on the GPU, Refused where under three candidates
-    of a kernel are right.
+    of a kernel are right, or the file is not accepted after all.
     """
     with awake(bench) as ready:
         progress("importing", 0, 1)
@@ -78,6 +78,8 @@ def search(wanted: Wanted, bench: Bench, progress: Progress) -> Searched:
             field = {
                 kernel: _without(kernel, tried, spec, wrong) for kernel, tried in field.items()
             }
+    if not acceptance.verdict.accepted:
+        raise Refused(f"{acceptance.verdict.reason}: nothing is written")
     return Searched(spec, _report(wanted, field, spec, acceptance), acceptance)
 
 

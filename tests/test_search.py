@@ -188,6 +188,20 @@ def test_under_three_right_candidates_are_refused():
         found(bench_of({}, fault=lambda kernel, place, case: kernel == POINTER and place > 1))
 
 
+def test_what_is_wrong_only_in_the_last_race_is_not_written():
+    class Cheated(PlantedBench):
+        def race(self, subjects, *terms):
+            race = super().race(subjects, *terms)
+            if not any(subject.baseline for subject in subjects):
+                return race
+            ours = subjects[0].label
+            return replace(race, failures=((ours, "its timed call is not right: kept"),))
+
+    planted = bench_of({})
+    with pytest.raises(Refused, match="its timed call is not right: kept: nothing is written"):
+        found(Cheated(planted.speed, planted.fault, planted.launched))
+
+
 @pytest.fixture
 def gpu_here(monkeypatch):
     """An H200 in this machine, as far as the command sees."""
