@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from codegen.gemm_configs import (
     descriptor_candidates,
     needs_registers,
     peak_tflops,
     pointer_candidates,
 )
+from codegen.gemm_sliced import DESCRIPTORS_GAIN, SlicedView, sliced_candidates, slicing_pays
 from codegen.gemm_split import SPLIT, SplitView, split_candidates
 from codegen.gemm_view import View
 from codegen.gpu import GpuSpec
@@ -25,6 +28,10 @@ _TMA_MAX_AXES = 3  # a tensor map has five dimensions
 # 160 TFLOP/s through pointers and 416 through descriptors) that pays from about 240 on.
 _PACKING_PAYS_FROM = 256
 
+# Up to this size on every side a product takes about as long as its launch, and every program of a persistent
+# kernel would first make its descriptors; up to this many rows or columns, tiles of 16 or 32 suit.
+_SMALL, _THIN = 512, 32
+
 
 def form(problem: Problem, gpu: GpuSpec) -> Form:
     """How to compute a gemm on a GPU.
@@ -32,27 +39,40 @@ def form(problem: Problem, gpu: GpuSpec) -> Form:
     Through descriptors on Hopper and its like, where the problem's sizes let them; operands of the types
     that its tensor cores read K-major only are copied so first, if that pays. Through pointers everywhere
     else: splitting float32 operands, or multiplying without tensor cores, happens in registers, where
-    descriptors have measured no better.
+    descriptors have measured no better; and small or thin products, which descriptors' tiles do not suit.
+    Where tiles are few and K is long, several programs share a tile, if the model says that this pays.
     """
     _refuse(problem, gpu)
     precision = resolved_precision(problem, gpu)
-    from_shared = gpu.compute_capability[0] in READ_SHARED_MEMORY
+    tflops = peak_tflops(problem, gpu, precision)
     if precision in SPLIT:
-        candidates = split_candidates(problem, gpu, precision, peak_tflops(problem, gpu, precision))
+        candidates = split_candidates(problem, gpu, precision, tflops)
         split = SplitView(problem, precision, parts=SPLIT[precision])
         return Form("gemm/split.py.jinja", {"gemm_parts_kernel": candidates}, split)
+    from_shared = gpu.compute_capability[0] in READ_SHARED_MEMORY
     through_registers = "ab"
     if from_shared and not needs_registers(problem, gpu):
         through_registers = _not_k_major(problem)
     rounded = through_registers if precision == "tf32" else ""  # which costs nothing there
-    kernels = {"gemm_kernel": pointer_candidates(problem, gpu, precision)}
-    if from_shared and precision in (None, "tf32"):
+    flat = _flat(problem)
+    pointer = pointer_candidates(flat, gpu, precision)
+    whole = Form(
+        "gemm/pointer.py.jinja", {"gemm_kernel": pointer}, View(problem, precision, rounded)
+    )
+    if from_shared and precision in (None, "tf32") and not _small_or_thin(flat):
         k_major_only = precision == "tf32" or problem.dtype in FLOAT8
         view = View(problem, precision, rounded, _not_k_major(problem) if k_major_only else "")
         if _describable(view) and _packing_pays(view):
-            tuned = {"gemm_tma_kernel": descriptor_candidates(problem, gpu, precision), **kernels}
-            return Form(f"gemm/{'packed' if view.packed else 'descriptor'}.py.jinja", tuned, view)
-    return Form("gemm/pointer.py.jinja", kernels, View(problem, precision, rounded))
+            described = descriptor_candidates(flat, gpu, precision)
+            template = f"gemm/{'packed' if view.packed else 'descriptor'}.py.jinja"
+            whole = Form(template, {"gemm_tma_kernel": described, **whole.kernels}, view)
+    best, *_ = whole.kernels.values()
+    gain = 1.0 if best is pointer else DESCRIPTORS_GAIN[precision]
+    sliced = sliced_candidates(flat, gpu, tflops, pointer)
+    if slicing_pays(flat, gpu, tflops, sliced, best, gain):
+        view = SlicedView(problem, precision, rounded)
+        return Form("gemm/sliced.py.jinja", {"gemm_sliced_kernel": sliced}, view)
+    return whole
 
 
 FAMILY = Family("gemm", "C = op(A) @ op(B), batched or not, with an epilogue", form)
@@ -70,6 +90,18 @@ def _refuse(problem: Problem, gpu: GpuSpec) -> None:
         raise BadInput(
             f"{problem.precision} is for sm_90 and sm_100, and the {gpu.name} is {gpu.sm}"
         )
+
+
+def _flat(problem: Problem) -> Problem:
+    """The problem as its tiles lie: leading dimensions of A alone are only more rows."""
+    if not View(problem, None).folded:
+        return problem
+    return replace(problem, m=problem.m * problem.batches, batch=())
+
+
+def _small_or_thin(problem: Problem) -> bool:
+    """Whether descriptors are not worth making, or their tiles, 64 rows and more, would be half empty."""
+    return max(problem.m, problem.n, problem.k) <= _SMALL or min(problem.m, problem.n) <= _THIN
 
 
 def _not_k_major(problem: Problem) -> str:

@@ -29,6 +29,12 @@ _POINTER: dict[str, tuple[_Row, ...]] = {
         (128, 16, 64, 4, 4, "a few columns: bound by reading A"),
         (16, 32, 128, 4, 4, "a few rows, more tiles"),
         (32, 16, 128, 4, 4, "a few columns, more tiles"),
+        (16, 64, 128, 4, 4, "a few rows, longer steps"),
+        (64, 16, 128, 4, 4, "a few columns, longer steps"),
+        (16, 32, 256, 4, 4, "a few rows, longest steps: most bytes on their way at once"),
+        (32, 16, 256, 4, 4, "the same, a few columns"),
+        (32, 32, 128, 4, 4, "sixteen times the tiles of 128x128: fills the GPU for 256x256"),
+        (64, 32, 128, 4, 3, "128 tiles of 512x512, half as many steps"),
     ),
     "tf32": (
         (128, 128, 32, 8, 3, "square, 64 accumulators a thread"),
@@ -44,6 +50,11 @@ _POINTER: dict[str, tuple[_Row, ...]] = {
         (128, 16, 32, 4, 4, "a few columns: bound by reading A"),
         (16, 32, 64, 4, 4, "a few rows, more tiles"),
         (32, 16, 64, 4, 4, "a few columns, more tiles"),
+        (16, 64, 64, 4, 4, "a few rows, longer steps"),
+        (64, 16, 64, 4, 4, "a few columns, longer steps"),
+        (16, 32, 128, 4, 4, "a few rows, longest steps: most bytes on their way at once"),
+        (32, 16, 128, 4, 4, "the same, a few columns"),
+        (32, 32, 64, 4, 4, "sixteen times the tiles of 128x128: fills the GPU for 256x256"),
     ),
     # TF32 on Hopper where A does not lie K-major: wgmma could read it only from registers, which Triton 3.6
     # overwrites too early (docs/hazards.md). Two warps, or fewer than 64 rows, make Triton use mma.sync.
@@ -60,6 +71,11 @@ _POINTER: dict[str, tuple[_Row, ...]] = {
         (128, 16, 32, 2, 4, "a few columns: bound by reading A"),
         (16, 32, 64, 4, 4, "a few rows, more tiles"),
         (32, 16, 64, 4, 4, "a few columns, more tiles"),
+        (16, 64, 64, 4, 4, "a few rows, longer steps"),
+        (64, 16, 64, 2, 4, "a few columns, longer steps"),
+        (16, 32, 128, 4, 4, "a few rows, longest steps: most bytes on their way at once"),
+        (32, 16, 128, 4, 4, "the same, a few columns"),
+        (32, 32, 64, 4, 4, "sixteen times the tiles of 128x128: fills the GPU for 256x256"),
     ),
     # Three products for one, on operands split in registers: smaller tiles leave room for the parts.
     "split": (
@@ -82,6 +98,9 @@ _POINTER: dict[str, tuple[_Row, ...]] = {
         (64, 16, 64, 4, 3, "a few columns: bound by reading A"),
         (16, 32, 64, 4, 3, "a few rows, more tiles"),
         (32, 16, 64, 4, 3, "a few columns, more tiles"),
+        (16, 32, 128, 4, 3, "a few rows, longest steps: most bytes on their way at once"),
+        (32, 16, 128, 4, 3, "the same, a few columns"),
+        (32, 32, 64, 4, 3, "sixteen times the tiles of 128x128: fills the GPU for 256x256"),
     ),
     # Float32 multiply-adds, no tensor cores: operands come from registers, so K is taken in small steps.
     "ieee": (
@@ -96,6 +115,7 @@ _POINTER: dict[str, tuple[_Row, ...]] = {
         (64, 16, 32, 4, 3, "a few columns: bound by reading A"),
         (16, 32, 64, 4, 3, "a few rows, more tiles"),
         (32, 16, 64, 4, 3, "a few columns, more tiles"),
+        (32, 32, 32, 4, 3, "sixteen times the tiles of 128x128: fills the GPU for 256x256"),
     ),
     "8 bits": (
         (128, 256, 64, 8, 3, "largest tile whose accumulators fit: least traffic per multiply-add"),
@@ -110,6 +130,11 @@ _POINTER: dict[str, tuple[_Row, ...]] = {
         (64, 32, 128, 4, 4, "narrow results"),
         (16, 128, 128, 4, 4, "a few rows: bound by reading B"),
         (128, 16, 128, 4, 4, "a few columns: bound by reading A"),
+        (16, 64, 256, 4, 4, "a few rows, longer steps"),
+        (64, 16, 256, 4, 4, "a few columns, longer steps"),
+        (16, 32, 256, 4, 4, "a few rows, more tiles"),
+        (32, 16, 256, 4, 4, "a few columns, more tiles"),
+        (32, 32, 128, 4, 4, "sixteen times the tiles of 128x128: fills the GPU for 256x256"),
     ),
 }
 

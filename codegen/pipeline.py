@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from codegen.config import Config
+from codegen.here import gpu_here
 from codegen.outcome import Refused
 from codegen.question import Question
 from codegen.report import Report, SiteReport, no_longer_read
@@ -26,6 +27,14 @@ from codegen.steps import (
 from codegen.toolchain import Compiler, Launches, Progress
 
 
+def compiler_for(question: Question) -> Compiler:
+    """Where the target is in this machine a run of the user's own is a real one; else it is on fake tensors."""
+    here = gpu_here() if question.launch is not None else None
+    return Compiler(
+        question.file, question.gpu, here=here is not None and here.key == question.gpu.key
+    )
+
+
 def inspect(question: Question, progress: Progress) -> Report:
     """What the file's configs need and do on the GPU, and what a profile says of them. Nothing is changed.
 
@@ -33,7 +42,7 @@ def inspect(question: Question, progress: Progress) -> Report:
     """
     sites = sites_of(question)
     progress("importing", 0, 1)
-    with Compiler(question.file, question.gpu) as compiler:
+    with compiler_for(question) as compiler:
         launches = record(question, compiler)
         launched = match(question, sites, launches)
         rows = build_originals(question, compiler, launched, progress)
@@ -49,7 +58,7 @@ def retune(question: Question, progress: Progress) -> tuple[bytes, Report]:
     """
     sites = sites_of(question)
     progress("importing", 0, 1)
-    with Compiler(question.file, question.gpu) as compiler:
+    with compiler_for(question) as compiler:
         launches = record(question, compiler)
         launched = match(question, sites, launches)
         refuse_unwritable(question, launched)

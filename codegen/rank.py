@@ -2,7 +2,8 @@
 
 It knows three things about a tile shape: how much of the tiles' area lies outside the result (tile
 quantisation), how full the last wave of tiles is, and how many operand bytes a multiply-add costs
-(arithmetic intensity). It is for choosing among configs of one kernel, not for predicting times.
+(arithmetic intensity); and, where SPLIT_K programs share a tile, what it takes to add up their sums. It is for
+choosing among configs, not for predicting times.
 """
 
 from __future__ import annotations
@@ -28,17 +29,36 @@ def sizes(config: Config) -> tuple[int, int, int]:
     return block_m, block_n, block_k
 
 
+def splits(config: Config) -> int:
+    """How many programs share a tile, each summing a slice of K."""
+    count = dict(config.meta).get("SPLIT_K", 1)
+    assert isinstance(count, int)
+    return count
+
+
 def tile_seconds(problem: Problem, gpu: GpuSpec, config: Config, tflops: float) -> float:
-    """Model time of one tile on one multiprocessor that runs at its share of `tflops` (10^12 FLOP/s).
+    """Model time of one tile, or a slice of it, on one multiprocessor that runs at its share of `tflops` (10^12 FLOP/s).
 
     Arithmetic and traffic are added: they overlap, but never wholly, and the sum favours larger tiles
     smoothly where the maximum would call them equal.
     """
     block_m, block_n, block_k = sizes(config)
-    steps = -(-problem.k // block_k)
+    steps = -(-problem.k // (block_k * splits(config)))
     arithmetic = 2 * block_m * block_n / (tflops * 1e12 / gpu.sms)
     traffic = (block_m + block_n) * ITEM_BYTES[problem.dtype] / L2_BYTES_PER_SECOND_PER_SM
     return steps * (STEP_SECONDS + block_k * (arithmetic + traffic))
+
+
+def exchange_seconds(problem: Problem, config: Config) -> float:
+    """Model time from the end of a tile's slices to its sum: each stores float32 sums, and one reads them all.
+
+    They stay in L2. Rows and columns beyond the result are not moved.
+    """
+    if splits(config) == 1:
+        return 0.0
+    block_m, block_n, _ = sizes(config)
+    moved = 4 * min(block_m, problem.m) * min(block_n, problem.n) * (1 + splits(config))
+    return moved / L2_BYTES_PER_SECOND_PER_SM
 
 
 def seconds(problem: Problem, gpu: GpuSpec, config: Config, tflops: float) -> float:
@@ -47,9 +67,15 @@ def seconds(problem: Problem, gpu: GpuSpec, config: Config, tflops: float) -> fl
     A multiprocessor that holds several tiles at once takes as long for each as they share it, so
     occupancy does not enter.
     """
+    waves = -(-tiles(problem, config) * splits(config) // gpu.sms)
+    one = tile_seconds(problem, gpu, config, tflops)
+    return waves * one + exchange_seconds(problem, config)
+
+
+def tiles(problem: Problem, config: Config) -> int:
+    """How many tiles a dense result has."""
     block_m, block_n, _ = sizes(config)
-    tiles = -(-problem.m // block_m) * -(-problem.n // block_n) * problem.batches
-    return -(-tiles // gpu.sms) * tile_seconds(problem, gpu, config, tflops)
+    return -(-problem.m // block_m) * -(-problem.n // block_n) * problem.batches
 
 
 def shared_bound(problem: Problem, gpu: GpuSpec, config: Config, *, persistent: bool) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -52,6 +53,11 @@ DEFAULT_SHAPE = "m=4096,n=4096,k=4096"
 )
 @click.option(
     "--precision", type=click.Choice(PRECISIONS), help="Of float32. [default: float32 grade]"
+)
+@click.option(
+    "--max-error",
+    metavar="E",
+    help="Instead of --precision: the fastest whose documented relative error on normal inputs is at most E.",
 )
 @click.option("--triangle", type=click.Choice(TRIANGLES), help="Of the operands, for trimm.")
 @click.option("--batch", metavar="N,N", help="Leading sizes of the result.")
@@ -160,9 +166,12 @@ def _of_family(
 ) -> tuple[Wanted, str]:
     """What the options ask for, and what to call the file: after what is in it."""
     target = _target(gpu)
+    asked, fields = fields["max_error"], {**fields, "max_error": None}
     problem, *more = (
         _problem(name, {**fields, "shape": sizes}) for sizes in shape or (DEFAULT_SHAPE,)
     )
+    problem = _within(asked, problem, target)
+    more = [replace(each, precision=problem.precision) for each in more]
     return Wanted(problem, target, more_shapes=tuple(more)), file_stem(Spec(problem, target, {}))
 
 
@@ -172,13 +181,14 @@ def _of_model(
     """What a problem file's model asks for, and what to call the file: as that one, and the GPU."""
     given = [f"--{name.replace('_', '-')}" for name, text in fields.items() if text]
     given += ["--shape"] if shape else []
-    if given and given != ["--precision"]:
-        raise BadInput(f"{path} says what to compute: {given[0]} cannot be added to it")
+    for option in given:
+        if option not in ("--precision", "--max-error"):
+            raise BadInput(f"{path} says what to compute: {option} cannot be added to it")
     target = _target(gpu)
     from codegen.tracing import read_problem
 
     problem, interface = read_problem(path)
-    problem = replace(problem, precision=fields["precision"])
+    problem = _within(fields["max_error"], replace(problem, precision=fields["precision"]), target)
     words = re.sub(r"\W+", "_", f"{path.stem}_{target.key}", flags=re.ASCII)
     stem = words if words.isidentifier() else f"problem_{words}"
     return Wanted(problem, target, interface, path), stem
@@ -188,6 +198,30 @@ def _target(gpu: str | None) -> GpuSpec:
     if gpu is None:
         raise BadInput("name the GPU to render for: --gpu rtx-4090 (`codegen gpus` lists them)")
     return find_gpu(gpu)
+
+
+def _within(max_error: str | None, problem: Problem, gpu: GpuSpec) -> Problem:
+    """The problem at the precision that --max-error leads to, where it is given."""
+    if max_error is None:
+        return problem
+    if problem.precision is not None:
+        raise BadInput("--max-error chooses the precision: leave --precision out")
+    try:
+        bound = float(max_error)
+    except ValueError:
+        bound = math.nan
+    if not 0 < bound < math.inf:
+        raise BadInput(f"--max-error: {max_error[:40]!r} is no positive number")
+    from codegen.tolerance import documented_error, precision_within
+
+    precision = precision_within(problem, gpu, bound)
+    error = documented_error(precision, problem.k)
+    click.echo(
+        f"codegen: --max-error {bound:g} leads to --precision {precision}: documented error {error:.1e} "
+        f"with K={problem.k}",
+        err=True,
+    )
+    return replace(problem, precision=precision)
 
 
 def _put(wanted: Wanted, stem: str, how: _How) -> None:

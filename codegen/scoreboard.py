@@ -9,6 +9,8 @@ from typing import Any
 
 from codegen.benchmark import ROWS, Case, Row, cases
 from codegen.evidence import Machine
+from codegen.gpu import known_gpus
+from codegen.limits import Limit, limit_of
 from codegen.wire import from_wire, to_wire
 
 
@@ -148,7 +150,7 @@ def as_markdown(machine: Machine, date: str, outcomes: Sequence[Outcome]) -> str
     lines = [
         f"{machine.gpu}, driver {machine.driver}, CUDA {machine.cuda}, PyTorch {machine.torch}, "
         f"Triton {machine.triton}, {date}. Speed-up: the fastest of those it is against, over the kernel; "
-        "medians of interleaved rounds. Errors are relative, against float64.",
+        "medians of interleaved rounds. Limit: what docs/performance.md counts. Errors are relative, against float64.",
         "",
         "| | against | cases | geometric mean | least | wanted | missed |",
         "|---|---|---|---|---|---|---|",
@@ -161,10 +163,13 @@ def as_markdown(machine: Machine, date: str, outcomes: Sequence[Outcome]) -> str
         )
     lines += [
         "",
-        "| case | µs | TFLOP/s | error | against | µs | error | speed-up | config | others, µs |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| case | µs | limit, µs | TFLOP/s | error | against | µs | error | speed-up | config | others, µs |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    lines += [_case(outcome) for outcome in outcomes]
+    gpu = next((gpu for gpu in known_gpus() if gpu.name == machine.gpu), None)
+    lines += [
+        _case(outcome, limit_of(outcome.case.problem, gpu) if gpu else None) for outcome in outcomes
+    ]
     return "\n".join(lines) + "\n"
 
 
@@ -185,17 +190,19 @@ def _wanted(row: Row, outcomes: Sequence[Outcome]) -> str:
     return ", ".join(words) or " / ".join(f"{value:g}" for value in own)
 
 
-def _case(outcome: Outcome) -> str:
+def _case(outcome: Outcome, limit: Limit | None) -> str:
     skipped = [_cell(f"{label}: {why}") for label, why in outcome.skipped]
+    least = f"{limit.us:.1f}" if limit else "–"
     ours, opponent = outcome.ours, outcome.opponent
     if ours is None:
-        return f"| {outcome.case.name} | – | – | – | – | – | – | – | – | {'; '.join(skipped)} |"
+        return f"| {outcome.case.name} | – | {least} | – | – | – | – | – | – | – | {'; '.join(skipped)} |"
     others = [
         f"{side.label} {side.median_us:.1f}" for side in outcome.others if side is not opponent
     ]
     cells = [
         outcome.case.name,
         f"{ours.median_us:.1f}",
+        least,
         (
             f"{outcome.tflops:.0f}"
             if outcome.tflops and outcome.tflops >= 10

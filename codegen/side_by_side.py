@@ -75,6 +75,8 @@ def measure(
 
     Whatever goes wrong with a case is its outcome's to tell, and the rest go on.
     """
+    import black  # noqa: F401  before threads are: it does not bear to be imported by two at once
+
     gpu = target_of(bench.machine())
     pool = ThreadPoolExecutor(_AHEAD, initializer=_stand_back)
     chosen: list[Future[Configs]] = []

@@ -50,6 +50,7 @@ def site_edits(
         refusal = refusal or "an empty list of configs was given"
     now = live if site.configs is None else site.configs
     refusal = refusal or site.why_one(now, configs) or _unknown_name(located, configs)
+    refusal = refusal or (_bound_inside(target.expression) if target else None)
     if refusal is not None or target is None:
         raise Refused(f"line {site.line}: {site.kernel}: {refusal}")
     writer = _Writer(located, target)
@@ -60,6 +61,12 @@ def site_edits(
     if target.elements is None:
         yield writer.comment()
     yield Edit(span, writer.new_list(configs))
+
+
+def _bound_inside(expression: ast.expr) -> str | None:
+    """Why an expression can't be replaced by what binds no names."""
+    names = [n.target.id for n in ast.walk(expression) if isinstance(n, ast.NamedExpr)]
+    return f"the configs are written with `:=`, which binds {names[0]} too" if names else None
 
 
 def _unknown_name(located: Located, configs: Sequence[Config]) -> str | None:

@@ -1,15 +1,18 @@
 """Runs rendered gemm files in Triton's interpreter: questions in on standard input, answers out, as JSON.
 
 A process of its own, since Triton reads TRITON_INTERPRET when it is imported. A question is
-{"path", "problem", "gpu", "way"}; an answer lists, for each config that ran, the kernel, the config, the
-error against float64 and the library's.
+{"path", "problem", "gpu", "way", "backwards": whether the last programs of a grid run first}; an answer lists,
+for each config that ran, the kernel, the config, the error against float64 and the library's, the result's bits.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 import gemm_operands as gemm  # noqa: E402
 import torch  # noqa: E402
 from gemm_children import KERNELS  # noqa: E402
+from triton.runtime.interpreter import InterpreterBuilder  # noqa: E402
 
 from codegen.gpu import find_gpu  # noqa: E402
 from codegen.guard import Allocating  # noqa: E402
@@ -53,7 +57,8 @@ def answer(question: dict[str, Any]) -> list[dict[str, Any]]:
             launches: list[str] = []
             if "PROGRAMS" in kernel.configs[index].kwargs:
                 kernel.configs[index].kwargs["PROGRAMS"] = FEW_SMS
-            with gemm.only(kernel, index) as config, counting(module, launches):
+            order = backwards if question["backwards"] else contextlib.nullcontext
+            with gemm.only(kernel, index) as config, counting(module, launches), order():
                 out = call(module, given)
             if name not in launches and launches:
                 break  # these operands lead to the other kernel
@@ -67,6 +72,7 @@ def answer(question: dict[str, Any]) -> list[dict[str, Any]]:
                     "library_error": theirs,
                     "bound": gemm.bound(problem, theirs),
                     "changed": not gemm.same(given, kept),
+                    "bits": hashlib.sha256(out.contiguous().view(torch.uint8).numpy()).hexdigest(),
                 }
             )
             if not launches:
@@ -78,6 +84,21 @@ def call(module: Any, given: list[Any]) -> torch.Tensor:
     with PretendCuda("cpu"), Allocating("cpu"), torch.no_grad():
         out: torch.Tensor = module.ModelNew()(*given)
     return out
+
+
+@contextlib.contextmanager
+def backwards() -> Iterator[None]:
+    """Runs the programs of a grid from the last to the first."""
+    forwards = InterpreterBuilder.set_grid_idx
+
+    def reversed_index(self: Any, *place: int) -> None:
+        forwards(self, *(size - 1 - i for size, i in zip(self.grid_dim, place, strict=True)))
+
+    InterpreterBuilder.set_grid_idx = reversed_index
+    try:
+        yield
+    finally:
+        InterpreterBuilder.set_grid_idx = forwards
 
 
 class counting:

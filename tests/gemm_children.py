@@ -14,7 +14,7 @@ from codegen.problem import Problem
 from codegen.render import choose, render
 
 HERE = Path(__file__).resolve().parent
-KERNELS = ("gemm_kernel", "gemm_tma_kernel", "gemm_parts_kernel")  # that are autotuned
+KERNELS = ("gemm_kernel", "gemm_tma_kernel", "gemm_parts_kernel", "gemm_sliced_kernel")  # autotuned
 
 
 class Child:
@@ -53,7 +53,21 @@ def interpret(
     child: Child, path: Path, gpu: str, problem: Problem, way: str = "contiguous"
 ) -> set[str]:
     """Asserts that every config which operands of the problem lead to is right; the kernels that ran."""
-    answer = child.ask(path=str(path), gpu=gpu, problem=problem.to_json(), way=way)
+    return {result["kernel"] for result in checked(child, path, gpu, problem, way)}
+
+
+def checked(
+    child: Child,
+    path: Path,
+    gpu: str,
+    problem: Problem,
+    way: str = "contiguous",
+    *,
+    backwards: bool = False,
+) -> list[dict[str, Any]]:
+    """The child's answer, asserted to be right; `backwards` runs the last programs first."""
+    question = {"problem": problem.to_json(), "way": way, "backwards": backwards}
+    answer: list[dict[str, Any]] = child.ask(path=str(path), gpu=gpu, **question)
     assert answer
     for result in answer:
         told = f"{result['kernel']} {result['config']}"
@@ -61,7 +75,7 @@ def interpret(
         assert result["shape"] == [*problem.batch, problem.m, problem.n], told
         assert result["dtype"] == f"torch.{problem.out_dtype}", told
         assert not result["changed"], f"{told} wrote into its operands"
-    return {result["kernel"] for result in answer}
+    return answer
 
 
 def compile_for(child: Child, path: Path, gpu: str, calls: list[Problem]) -> set[str]:

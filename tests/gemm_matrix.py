@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from codegen.problem import FLOAT8, Problem, Step
 
@@ -39,8 +40,21 @@ TABLE = [
     ("nn",     "float16",       "",         None,      (),     "ab",    "silu"),
     ("tn",     "float32",       "",         "tf32",    (),     "ab",    "scale=-2.0,bias,relu,residual"),
 ]
+# Few tiles and a long K, which is summed in slices.
+STARVED_TABLE = [
+    (ALL,      "float32",       "",         "tf32x3",  (),     "ab",    ""),
+    (ALL,      "float16",       "",         None,      (),     "ab",    ""),
+    ("nn",     "float32",       "",         "ieee",    (),     "ab",    "bias,gelu"),
+    ("tn",     "float32",       "",         "tf32",    (),     "ab",    "residual"),
+    ("nt",     "float32",       "",         "bf16x3",  (),     "ab",    ""),
+    ("tt",     "float8_e4m3fn", "",         None,      (),     "ab",    "bias,relu"),
+    ("nt",     "bfloat16",      "float32",  None,      (2, 3), "ab",    "bias,residual"),
+    ("tn",     "float16",       "",         None,      (2,),   "b",     "scale=0.5,residual"),
+    ("nn",     "bfloat16",      "",         None,      (2,),   "a",     "silu"),
+]
 # fmt: on
 SIZES = {"m": 2048, "n": 4096, "k": 8192}  # that configs are chosen for
+STARVED = {"m": 256, "n": 256, "k": 524288}
 # Two tiles of the largest side, the second nearly empty: rows of whole 16 bytes, and odd everywhere.
 # Batches get less.
 WHOLE, ODD = {"m": 272, "n": 272, "k": 144}, {"m": 261, "n": 275, "k": 77}
@@ -51,12 +65,20 @@ GPUS = ("a100-sxm-80gb", "rtx-4090", "h200", "b200")
 
 def problems() -> dict[str, Problem]:
     """Every problem of the table, by a name that says what it is."""
+    return _named(TABLE, SIZES, "") | starved()
+
+
+def starved() -> dict[str, Problem]:
+    return _named(STARVED_TABLE, STARVED, "starved")
+
+
+def _named(table: list[Any], sizes: dict[str, int], prefix: str) -> dict[str, Problem]:
     named = {}
-    for layouts, dtype, out_dtype, precision, batch, batched, epilogue in TABLE:
+    for layouts, dtype, out_dtype, precision, batch, batched, epilogue in table:
         for layout in layouts.split():
             problem = Problem(
                 "gemm",
-                **SIZES,
+                **sizes,
                 layout=layout,
                 dtype=dtype,
                 out_dtype=out_dtype,
@@ -65,7 +87,7 @@ def problems() -> dict[str, Problem]:
                 batched=batched,
                 epilogue=tuple(Step.parse(step) for step in epilogue.split(",") if step),
             )
-            words = [layout, dtype, out_dtype and f"to {out_dtype}", precision]
+            words = [prefix, layout, dtype, out_dtype and f"to {out_dtype}", precision]
             words += [f"batch {'x'.join(map(str, batch))} of {batched}" if batch else "", epilogue]
             named[" ".join(filter(None, words))] = problem
     return named

@@ -16,6 +16,8 @@ from planted_bench import MACHINE
 from codegen import picture, scoreboard
 from codegen.benchmark import PEERS, ROWS, cases, chosen
 from codegen.gpu import find_gpu
+from codegen.limits import limit_of
+from codegen.problem import Problem
 from codegen.render import choose, environment, filled_in
 from codegen.scoreboard import Outcome, Side
 
@@ -108,6 +110,42 @@ def test_a_subset_is_chosen_by_row_or_by_how_names_begin() -> None:
     assert len(chosen((), True)) < 25
 
 
+# What a case takes at least on an H200: copying operands, then arithmetic or memory traffic, in microseconds.
+LIMITS = {
+    # 2 x 4096^3 at 795 TFLOP/s
+    "gemm-bf16-nn-4096x4096x4096": (0, 172.9, 3 * 4096**2 * 2 / 4.3e6),
+    # float16 parts: operands read, half of it written; then the parts read and the result written
+    "gemm-tf32-tt-4096x4096x4096": (2 * 4096**2 * 6 / 4.3e6, 172.9, 4096**2 * 8 / 4.3e6),
+    # two parts, three products
+    "gemm-float32-nn-4096x4096x4096": (2 * 4096**2 * 8 / 4.3e6, 3 * 172.9, 4096**2 * 12 / 4.3e6),
+    # triangles
+    "trimm-tf32-4096": (4096 * 4097 * 6 / 4.3e6, 28.8, (4096 * 4097 * 2 + 4096**2 * 4) / 4.3e6),
+    "trimm-bf16-4096": (0, 28.8, (4096 * 4097 * 2 + 4096**2 * 2) / 4.3e6),
+    # tf32x3, in registers: nothing is copied
+    "kernelbench-06": (0, 3 * 2 * 256 * 256 * 524288 / 416e6, 2 * 256 * 524288 * 4 / 4.3e6),
+    # the data sheet's 1979 TFLOP/s
+    "float8-nt-8192": (0, 2 * 8192**3 / 1979e6, 8192**2 * 4 / 4.3e6),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_limits_are_operations_and_bytes_over_what_the_gpu_does(name: str) -> None:
+    limit = limit_of(BY_NAME[name].problem, H200)
+    assert limit
+    found = (limit.before_us, limit.arithmetic_us, limit.memory_us)
+    assert found == pytest.approx(LIMITS[name], rel=2e-3, abs=1e-3)
+    assert limit.us == limit.before_us + max(found[1:])
+
+
+def test_operands_that_are_packed_k_major_are_copied_before() -> None:
+    problem = Problem("gemm", 2048, 4096, 8192, layout="tn", dtype="float8_e4m3fn")
+    limit = limit_of(problem, H200)
+    assert limit and limit.before_us == pytest.approx(2 * (2048 + 4096) * 8192 / 4.3e6)
+    problem = Problem("trimm", 4096, 4096, 4096, precision="tf32", triangle="lower")
+    limit = limit_of(problem, H200)
+    assert limit and limit.before_us == pytest.approx(2 * 4096 * 4097 * 4 / 4.3e6)
+
+
 # Results
 
 
@@ -147,10 +185,10 @@ def test_markdown_has_a_line_for_each_row_and_each_case() -> None:
         in text
     )
     assert (
-        "| float8-nt-8192 | 2000.0 | 550 | 2.0e-07 | scaled-mm | 1900.0 | 3.0e-07 | 0.95 | 128 warps=8 |  |"
+        "| float8-nt-8192 | 2000.0 | 555.6 | 550 | 2.0e-07 | scaled-mm | 1900.0 | 3.0e-07 | 0.95 | 128 warps=8 |  |"
         in text
     )
-    assert f"| {FP16} | – | – | – | – | – | – | – | – | codegen #0: crashes |" in text
+    assert f"| {FP16} | – | 172.9 | – | – | – | – | – | – | – | codegen #0: crashes |" in text
     tables = [block for block in text.split("\n\n") if block.startswith("|")]
     for table in tables:
         assert len({line.count("|") for line in table.splitlines()}) == 1

@@ -1,0 +1,174 @@
+"""Gemms of few tiles whose K is summed in slices: when that is chosen, that it is right, and that bits repeat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gemm_children import Child, checked, rendered
+from gemm_matrix import starved
+
+from codegen import fitting
+from codegen.families import find_family
+from codegen.gemm_sliced import TILE, most_slices
+from codegen.gpu import find_gpu
+from codegen.problem import Problem, Step
+from codegen.rank import sizes, splits, tiles
+from codegen.render import choose
+
+
+def gemm(m: int, n: int, k: int, **fields: Any) -> Problem:
+    return Problem("gemm", m, n, k, **fields)
+
+
+BF16 = {"dtype": "bfloat16"}
+
+
+@pytest.mark.parametrize(
+    ("problem", "gpu", "template"),
+    [
+        pytest.param(gemm(256, 256, 524288), "h200", "sliced", id="four tiles, K without end"),
+        pytest.param(
+            gemm(256, 256, 524288), "rtx-4090", "sliced", id="the same without tensor cores"
+        ),
+        pytest.param(gemm(256, 256, 524288, **BF16), "h200", "sliced", id="the same in 16 bits"),
+        pytest.param(
+            gemm(512, 512, 131072), "h200", "sliced", id="parts' tiles would leave most idle"
+        ),
+        pytest.param(gemm(16, 1024, 8192, **BF16), "h200", "sliced", id="thin, and not wide"),
+        pytest.param(
+            gemm(1, 256, 65536, **BF16, batch=(4,), batched="a"),
+            "h200",
+            "sliced",
+            id="rows of all batches are one matrix",
+        ),
+        pytest.param(gemm(16, 8192, 8192, **BF16), "h200", "pointer", id="thin, wide enough"),
+        pytest.param(gemm(8192, 16, 8192, **BF16), "h200", "pointer", id="narrow, tall enough"),
+        pytest.param(gemm(1, 8192, 8192, **BF16), "h200", "pointer", id="a vector by a matrix"),
+        pytest.param(gemm(512, 512, 512, **BF16), "h200", "pointer", id="small: one short launch"),
+        pytest.param(gemm(128, 128, 128, **BF16), "h200", "pointer", id="smaller"),
+        pytest.param(gemm(256, 256, 512), "a100-sxm-80gb", "pointer", id="K is too short"),
+        pytest.param(gemm(256, 256, 0), "h200", "pointer", id="no K"),
+        pytest.param(gemm(0, 256, 524288), "h200", "pointer", id="no rows"),
+        pytest.param(
+            gemm(256, 256, 8192, **BF16, batch=(128,)),
+            "h200",
+            "descriptor",
+            id="batches fill the GPU",
+        ),
+        pytest.param(gemm(2048, 2048, 8192, **BF16), "h200", "descriptor", id="tiles enough"),
+        pytest.param(
+            gemm(1024, 2048, 4096, layout="nt", precision="tf32"),
+            "h200",
+            "descriptor",
+            id="descriptors gain more than slices",
+        ),
+    ],
+)
+def test_k_is_sliced_where_tiles_are_few(problem: Problem, gpu: str, template: str) -> None:
+    form = find_family("gemm").form(problem, find_gpu(gpu))
+    assert form.template == f"gemm/{template}.py.jinja"
+
+
+@pytest.mark.parametrize("gpu", ["a100-sxm-80gb", "rtx-4090", "h200", "b200"])
+@pytest.mark.parametrize("m", [16, 256, 512])
+def test_slices_fill_the_gpu_and_have_room(gpu: str, m: int) -> None:
+    problem, spec = gemm(m, 256, 65536, dtype="float16"), find_gpu(gpu)
+    configs = choose(problem, spec)["gemm_sliced_kernel"]
+    best = configs[0]
+    assert spec.sms // 2 < tiles(problem, best) * splits(best) <= 2 * spec.sms
+    for config in configs:
+        assert splits(config) <= most_slices(problem, spec)
+        assert problem.k // sizes(config)[2] // splits(config) >= (config.stages or 0)
+    assert most_slices(problem, spec) * m * 256 <= 2 * spec.sms * TILE
+
+
+def test_k_may_stay_whole() -> None:
+    """For the autotuner to choose: nothing is stored then but the result."""
+    candidates = find_family("gemm").form(gemm(256, 256, 524288), find_gpu("h200")).kernels
+    assert {splits(candidate.config) > 1 for candidate in candidates["gemm_sliced_kernel"]} == {
+        True,
+        False,
+    }
+
+
+@pytest.fixture(scope="module")
+def interpreter() -> Iterator[Child]:
+    child = Child("gemm_child.py")
+    yield child
+    child.close()
+
+
+def bits(answer: list[dict[str, Any]]) -> list[str]:
+    return [result["bits"] for result in answer]
+
+
+SMALL = {"m": 37, "n": 50, "k": 1111}  # rows of odd bytes, a last slice that is shorter
+
+
+@pytest.mark.parametrize(
+    "problem", [pytest.param(problem, id=name) for name, problem in starved().items()]
+)
+def test_slices_add_up_to_the_same_bits_in_any_order(
+    problem: Problem, interpreter: Child, tmp_path: Path
+) -> None:
+    path = rendered(problem, "h200", tmp_path)
+    small = replace(problem, **SMALL)
+    forwards = checked(interpreter, path, "h200", small)
+    assert {result["kernel"] for result in forwards} == {"gemm_sliced_kernel"}
+    assert bits(checked(interpreter, path, "h200", small, backwards=True)) == bits(forwards)
+
+
+FIELDS: dict[str, Any] = {
+    "layout": "nt",
+    "dtype": "float16",
+    "epilogue": (Step("bias"), Step("relu")),
+}
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (1, 1, 1),
+        (1, 1, 5000),
+        (1, 40, 640),
+        (40, 1, 641),
+        (8, 8, 0),
+        (0, 8, 8),
+        (8, 0, 8),
+        (300, 290, 130),
+    ],
+    ids=lambda shape: "x".join(map(str, shape)),
+)
+def test_any_size_is_taken(shape: tuple[int, int, int], interpreter: Child, tmp_path: Path) -> None:
+    path = rendered(gemm(256, 256, 65536, **FIELDS), "rtx-4090", tmp_path)
+    checked(interpreter, path, "rtx-4090", gemm(*shape, **FIELDS))
+
+
+def test_a_large_result_is_not_sliced(interpreter: Child, tmp_path: Path) -> None:
+    """There is no room for its sums, and tiles are enough."""
+    path = rendered(gemm(256, 256, 65536, **FIELDS), "rtx-4090", tmp_path)
+    path.write_text(path.read_text("utf-8").replace("PROGRAMS = 256", "PROGRAMS = 7"), "utf-8")
+    assert "PROGRAMS = 7" in path.read_text("utf-8")
+    for m in (300, 400):  # five tiles of 128x128, for which 7 // 5 programs are there; and eight
+        checked(interpreter, path, "rtx-4090", gemm(m, 270, 256, **FIELDS))
+
+
+@pytest.mark.parametrize(
+    "way", ["every second element", "one element in", "transposed in memory", "not all finite"]
+)
+def test_operands_may_lie_and_be_anyhow(way: str, interpreter: Child, tmp_path: Path) -> None:
+    path = rendered(gemm(256, 256, 65536, **FIELDS), "h200", tmp_path)
+    checked(interpreter, path, "h200", gemm(24, 40, 900, **FIELDS), way)
+
+
+@pytest.mark.parametrize("gpu", ["a100-sxm-80gb", "rtx-4090", "h200", "b200"])
+def test_slices_are_compiled_for_each_architecture(gpu: str) -> None:
+    problem, spec = gemm(256, 256, 65536, layout="tn", dtype="float16"), find_gpu(gpu)
+    configs = {name: entries[:1] for name, entries in choose(problem, spec).items()}
+    compiled = fitting.compile_configs(problem, spec, configs)
+    assert compiled.keys() == {("gemm_sliced_kernel", configs["gemm_sliced_kernel"][0])}
+    assert not any(fitting.why_not(spec, result) for result in compiled.values())
