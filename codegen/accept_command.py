@@ -10,8 +10,8 @@ import click
 
 from codegen.accept import Acceptance, accept_unmeasured, compiled
 from codegen.accept import accept as accept_measured
-from codegen.benches import interpreted, is_to_be_measured, on_this_gpu, remark
-from codegen.contest import Terms, awake
+from codegen.benches import awake, interpreted, is_to_be_measured, on_this_gpu, remark
+from codegen.contest import Terms
 from codegen.fitting import forward_inputs
 from codegen.inputs import describe
 from codegen.job import Job, Options, open_job

@@ -15,9 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codegen.accept import Acceptance, accept, compiled_by
-from codegen.contest import LIBRARY, Terms, awake
+from codegen.benches import awake
+from codegen.contest import Terms
 from codegen.cover import cover
 from codegen.families import find_family
+from codegen.final import LIBRARY
 from codegen.fitting import forward_inputs, odd_sizes
 from codegen.gpu import GpuSpec
 from codegen.judge import fault_of

@@ -18,8 +18,9 @@ from codegen import accept as accept_module
 from codegen import accept_command, benches
 from codegen.accept import accept, accept_unmeasured, compiled
 from codegen.cli import main
-from codegen.contest import CONTROL, Terms
+from codegen.contest import Terms
 from codegen.dossier import Dossier
+from codegen.final import CONTROL
 from codegen.gpu import find_gpu
 from codegen.inputs import parse_inputs
 from codegen.keep import dossier_of

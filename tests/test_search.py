@@ -13,8 +13,8 @@ from planted_bench import MACHINE, PlantedBench
 
 from codegen import benches, search
 from codegen.cli import main
-from codegen.contest import CONTROL
 from codegen.families import find_family
+from codegen.final import CONTROL
 from codegen.gpu import find_gpu
 from codegen.outcome import Refused
 from codegen.problem import Problem
