@@ -1,5 +1,4 @@
-"""The steps that measure: which configs of a file are right, which of them is fastest, and whether that beats
-another file's.
+"""The steps that measure a file: which of its configs are right, and which of them is fastest.
 
 What a file's speed means: the speed of its fastest config that is right, forced, for each given set of inputs. A
 wrong config's speed counts for nothing.
@@ -12,10 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from codegen.cases import show
 from codegen.evidence import Case, Checkup, Choice, Subject
 from codegen.judge import fault_of
 from codegen.measure import Bench
-from codegen.measure import show as show_case
 from codegen.toolchain import LiveSite, Progress
 from codegen.verify import Against
 
@@ -156,7 +155,7 @@ def time_all(
     standings: Sequence[Standing],
     cases: Sequence[Case],
     terms: Terms,
-    show: Progress,
+    progress: Progress,
 ) -> list[Standing]:
     """The standings with the times of those that are right, kernel by kernel, for each case.
 
@@ -176,7 +175,7 @@ def time_all(
                 for each in timed
                 if each.right and each.entry.site == site and _is_launched(each, case)
             ]
-            in_heats, fell_out, done = _heats(bench, running, case, terms, show, done, rounds)
+            in_heats, fell_out, done = _heats(bench, running, case, terms, progress, done, rounds)
             times |= in_heats
             failures |= fell_out
         timed = [_with_time(each, times, failures) for each in timed]
@@ -185,7 +184,7 @@ def time_all(
 
 def _is_launched(each: Standing, case: Case) -> bool:
     """Whether the case launches its kernel, as far as its checkup tells."""
-    found = [finding for finding in each.checkup.findings if finding.case == show_case(case)]
+    found = [finding for finding in each.checkup.findings if finding.case == show(case)]
     return not any(finding.refused for finding in found)
 
 
@@ -202,7 +201,7 @@ def _heats(
     subjects: Sequence[Subject],
     case: Case,
     terms: Terms,
-    show: Progress,
+    progress: Progress,
     done: int,
     total: int,
 ) -> tuple[dict[str, float], dict[str, str], int]:
@@ -218,7 +217,7 @@ def _heats(
                 rounds,
                 terms.against,
                 terms.promise,
-                lambda n, start=start: show("timing", start + n, total),  # type: ignore[misc]
+                lambda n, start=start: progress("timing", start + n, total),  # type: ignore[misc]
             )
             failures |= dict(race.failures)
             for name in race.labels:
@@ -226,7 +225,7 @@ def _heats(
             ranked = sorted(race.labels, key=lambda name: (times[name], name))
             left = [each for each in left if each.label in ranked[:go_on]]
         done += rounds
-        show("timing", done, total)
+        progress("timing", done, total)
     return times, failures, done
 
 

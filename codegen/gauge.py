@@ -202,7 +202,8 @@ class Gauge:
 
         def run(values: list[Any]) -> Outputs:
             self._progress({"step": step})
-            with unpatched(), context(), watching(seen, self._progress):
+            untouched = unpatched() if subject["path"] else contextlib.nullcontext()
+            with untouched, context(), watching(seen, self._progress):
                 return call(values)
 
         return run
