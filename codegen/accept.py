@@ -8,17 +8,15 @@ from dataclasses import dataclass, replace
 
 from codegen.cases import every_case, given_cases, plan_cases
 from codegen.contest import (
-    LIBRARY,
-    Side,
     Standing,
     Terms,
     check,
     entries_of,
     fastest,
-    last_race,
     time_all,
 )
 from codegen.evidence import Case, Checkup, Machine, Race, Subject, Verdict
+from codegen.final import LIBRARY, Side, last_race
 from codegen.fingerprint import source_hash
 from codegen.inputs import InputSpec, block_sides
 from codegen.judge import LOOKS, MARGIN, Pairing, fault_of, judge, judge_all

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from codegen.evidence import Case
-from codegen.inputs import InputSpec, TensorSpec, shrink_all, small_sizes
+from codegen.inputs import InputSpec, TensorSpec, describe, shrink_all, small_sizes
 
 _ALIGNED = 16  # elements: whole 16 bytes of every type, as descriptors ask for
 
@@ -89,3 +89,9 @@ def tiny_sizes(inputs: Sequence[InputSpec]) -> dict[int, int]:
     sizes = {size for spec in inputs if isinstance(spec, TensorSpec) for size in spec.shape}
     large = sorted((size for size in sizes if size > max(_TINY)), reverse=True)
     return {size: _TINY[place % len(_TINY)] for place, size in enumerate(large)}
+
+
+def show(case: Case) -> str:
+    """A case for a person: `float32[549,549], float32[549,549], seed 1`."""
+    special = ", NaN and infinities" if case.purpose == "special" else ""
+    return f"{', '.join(describe(case.inputs))}, seed {case.seed}{special}"

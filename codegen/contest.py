@@ -1,5 +1,4 @@
-"""The steps that measure: which configs of a file are right, which of them is fastest, and whether that beats
-another file's.
+"""The steps that measure a file: which of its configs are right, and which of them is fastest.
 
 What a file's speed means: the speed of its fastest config that is right, forced, for each given set of inputs. A
 wrong config's speed counts for nothing.
@@ -7,49 +6,21 @@ wrong config's speed counts for nothing.
 
 from __future__ import annotations
 
-import contextlib
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from codegen.evidence import Case, Checkup, Choice, Race, Subject
-from codegen.judge import Pairing, fault_of, join, more_rounds
+from codegen.cases import show
+from codegen.evidence import Case, Checkup, Choice, Subject
+from codegen.judge import fault_of
 from codegen.measure import Bench
-from codegen.measure import show as show_case
-from codegen.outcome import BadInput
 from codegen.toolchain import LiveSite, Progress
 from codegen.verify import Against
 
 # Successive halving: rounds of each heat, and how many subjects go on into the next. The spread of one
 # kernel's medians is 0.35 % (H200), so what is worth choosing between gets the rounds.
 HEATS = ((5, 12), (15, 6), (40, 1))
-CONTROL = "original again"
-LIBRARY = Subject("eager", baseline="eager")
-
-
-@contextlib.contextmanager
-def awake(bench: Bench) -> Iterator[Callable[[], Bench]]:
-    """Wakes the bench while other things are done; what it yields waits until it is awake.
-
-    PyTorch's import there takes as long as the compiler's import here. A bench that can't be used says so
-    when it is asked.
-    """
-
-    def wake() -> None:
-        with contextlib.suppress(BadInput):
-            bench.machine()
-
-    # A child ends with the thread that started it (worker.py), so the thread lives on: an executor's does.
-    with ThreadPoolExecutor(1) as beside:
-        waking = beside.submit(wake)
-
-        def ready() -> Bench:
-            waking.result()
-            return bench
-
-        yield ready
 
 
 @dataclass(frozen=True)
@@ -184,7 +155,7 @@ def time_all(
     standings: Sequence[Standing],
     cases: Sequence[Case],
     terms: Terms,
-    show: Progress,
+    progress: Progress,
 ) -> list[Standing]:
     """The standings with the times of those that are right, kernel by kernel, for each case.
 
@@ -204,7 +175,7 @@ def time_all(
                 for each in timed
                 if each.right and each.entry.site == site and _is_launched(each, case)
             ]
-            in_heats, fell_out, done = _heats(bench, running, case, terms, show, done, rounds)
+            in_heats, fell_out, done = _heats(bench, running, case, terms, progress, done, rounds)
             times |= in_heats
             failures |= fell_out
         timed = [_with_time(each, times, failures) for each in timed]
@@ -213,7 +184,7 @@ def time_all(
 
 def _is_launched(each: Standing, case: Case) -> bool:
     """Whether the case launches its kernel, as far as its checkup tells."""
-    found = [finding for finding in each.checkup.findings if finding.case == show_case(case)]
+    found = [finding for finding in each.checkup.findings if finding.case == show(case)]
     return not any(finding.refused for finding in found)
 
 
@@ -230,7 +201,7 @@ def _heats(
     subjects: Sequence[Subject],
     case: Case,
     terms: Terms,
-    show: Progress,
+    progress: Progress,
     done: int,
     total: int,
 ) -> tuple[dict[str, float], dict[str, str], int]:
@@ -246,7 +217,7 @@ def _heats(
                 rounds,
                 terms.against,
                 terms.promise,
-                lambda n, start=start: show("timing", start + n, total),  # type: ignore[misc]
+                lambda n, start=start: progress("timing", start + n, total),  # type: ignore[misc]
             )
             failures |= dict(race.failures)
             for name in race.labels:
@@ -254,7 +225,7 @@ def _heats(
             ranked = sorted(race.labels, key=lambda name: (times[name], name))
             left = [each for each in left if each.label in ranked[:go_on]]
         done += rounds
-        show("timing", done, total)
+        progress("timing", done, total)
     return times, failures, done
 
 
@@ -271,75 +242,3 @@ def fastest(standings: Sequence[Standing], case: int) -> dict[int, Entry]:
 
 def _time(pair: tuple[float, Entry]) -> float:
     return pair[0]
-
-
-@dataclass(frozen=True)
-class Side:
-    """One of two files in the last race: its fastest configs."""
-
-    path: Path
-    best: Mapping[int, Entry]
-
-    def subject(self, name: str) -> Subject:
-        return Subject(name, self.path, tuple(entry.choice for entry in self.best.values()))
-
-    @property
-    def label(self) -> str:
-        return ", ".join(entry.label for entry in self.best.values())
-
-
-def last_race(
-    bench: Bench,
-    candidate: Side,
-    original: Side | None,
-    baselines: Sequence[Subject],
-    case: Case,
-    terms: Terms,
-    margin: float,
-    among: int,
-    show: Callable[[int], None],
-) -> tuple[Race, Pairing | None]:
-    """The two files' best side by side with the baselines, until the judge has seen enough.
-
-    The original runs twice under two names: the difference between the two says what a race can resolve. Without
-    an original the candidate is compared with the library, which binds nobody.
-    """
-    pairing = Pairing(original.label, candidate.label, CONTROL) if original else None
-    if original is None and LIBRARY in baselines:
-        pairing = Pairing(LIBRARY.label, candidate.label, binding=False)
-    subjects = [candidate.subject(candidate.label), *baselines]
-    if original:
-        subjects[1:1] = [original.subject(original.label), original.subject(CONTROL)]
-    race: Race | None = None
-    while rounds := _rounds(race, pairing, margin, among):
-        done = len(race.rounds_us) if race else 0
-        more = bench.race(
-            subjects,
-            case,
-            rounds,
-            terms.against,
-            terms.promise,
-            lambda n, done=done: show(done + n),  # type: ignore[misc]
-        )
-        race = more if race is None else join(_only(race, more.labels), _only(more, race.labels))
-        if not more.rounds_us:  # nobody is left to be timed
-            break
-        subjects = [each for each in subjects if each.label in race.labels]
-    assert race is not None, "there is always a first look"
-    return race, pairing
-
-
-def _rounds(race: Race | None, pairing: Pairing | None, margin: float, among: int) -> int:
-    if pairing is None:  # nothing to decide: a first look's worth, for the times
-        return 0 if race else more_rounds(None, Pairing("", ""))
-    return more_rounds(race, pairing, margin, among)
-
-
-def _only(race: Race, labels: Sequence[str]) -> Race:
-    """The race without the columns of those that fell out in its other stretch."""
-    kept = [place for place, name in enumerate(race.labels) if name in labels]
-    return replace(
-        race,
-        labels=tuple(race.labels[place] for place in kept),
-        rounds_us=tuple(tuple(row[place] for place in kept) for row in race.rounds_us),
-    )

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from codegen.accept import Acceptance, Contender, accept, compiled_by
+from codegen.benches import awake
 from codegen.cases import every_case
-from codegen.contest import LIBRARY, Terms, awake
+from codegen.contest import Terms
 from codegen.cover import cover, winners
+from codegen.final import LIBRARY
 from codegen.fingerprint import source_hash
 from codegen.inputs import InputSpec
 from codegen.judge import MARGIN, fault_of

@@ -15,38 +15,48 @@ _MODULES = (time, torch, torch.nn.functional, torch.cuda)
 _CLASSES = (torch.Tensor, torch._C.TensorBase, torch.cuda.Event, torch.cuda.Stream)
 
 
+class Watch:
+    """Remembers the functions that the reference is computed, and the clock read, with.
+
+    That happens in the process of the file under test: one that puts a function of its own in the place of
+    torch.matmul would be compared with itself.
+    """
+
+    def __init__(self) -> None:
+        self._before = {owner: dict(vars(owner)) for owner in (*_MODULES, *_CLASSES)}
+
+    def check(self) -> None:
+        """Raises BadInput, naming the first, where any was replaced since. All are put back."""
+        if replaced := self.put_back():
+            raise BadInput(f"replaces {replaced[0]}, which others use too")
+
+    def put_back(self) -> list[str]:
+        """The names of what was replaced."""
+        found = []
+        for owner, kept in self._before.items():
+            now = vars(owner)
+            for name, was in kept.items():
+                if callable(was) and not _stands_for(now.get(name), was):
+                    found.append(f"{_name(owner)}.{name}")
+                    setattr(owner, name, was)
+            if isinstance(owner, type):
+                for name in now.keys() - kept.keys():
+                    if any(hasattr(base, name) for base in owner.__mro__[1:]):
+                        found.append(f"{_name(owner)}.{name}")
+                        delattr(owner, name)
+        return found
+
+
 @contextlib.contextmanager
 def unpatched() -> Iterator[None]:
-    """What is replaced within it is put back. Raises BadInput, naming the first, where anything was.
-
-    The reference is computed, and the clock read, in the same process: a file that puts a function of its own in
-    the place of torch.matmul would be compared with itself. Where an error ends the block that error counts.
-    """
-    before = {owner: dict(vars(owner)) for owner in (*_MODULES, *_CLASSES)}
+    """`Watch.check` at its end. Where an error ends the block, that error counts."""
+    watch = Watch()
     try:
         yield
     except BaseException:
-        _put_back(before)
+        watch.put_back()
         raise
-    if replaced := _put_back(before):
-        raise BadInput(f"replaces {replaced[0]}, which others use too")
-
-
-def _put_back(before: dict[ModuleType | type, dict[str, object]]) -> list[str]:
-    """The names of what was replaced, as they were found."""
-    found = []
-    for owner, kept in before.items():
-        now = vars(owner)
-        for name, was in kept.items():
-            if callable(was) and not _stands_for(now.get(name), was):
-                found.append(f"{_name(owner)}.{name}")
-                setattr(owner, name, was)
-        if isinstance(owner, type):
-            for name in now.keys() - kept.keys():
-                if any(hasattr(base, name) for base in owner.__mro__[1:]):
-                    found.append(f"{_name(owner)}.{name}")
-                    delattr(owner, name)
-    return found
+    watch.check()
 
 
 def _stands_for(value: object, was: object) -> bool:
@@ -59,4 +69,8 @@ def _stands_for(value: object, was: object) -> bool:
 
 
 def _name(owner: ModuleType | type) -> str:
-    return owner.__name__ if isinstance(owner, ModuleType) else f"torch.{owner.__qualname__}"
+    return (
+        owner.__name__
+        if isinstance(owner, ModuleType)
+        else f"{owner.__module__}.{owner.__qualname__}"
+    )

@@ -15,9 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from codegen.accept import Acceptance, accept, compiled_by
-from codegen.contest import LIBRARY, Terms, awake
+from codegen.benches import awake
+from codegen.contest import Terms
 from codegen.cover import cover
 from codegen.families import find_family
+from codegen.final import LIBRARY
 from codegen.fitting import forward_inputs, odd_sizes
 from codegen.gpu import GpuSpec
 from codegen.judge import fault_of
@@ -64,7 +66,7 @@ def search(wanted: Wanted, bench: Bench, progress: Progress) -> Searched:
     """The spec with, for every kernel, the three to six candidates that are right and fastest on this GPU.
 
     Raises BadInput where the family cannot compute the problem on the GPU, Refused where under three candidates
-    of a kernel are right.
+    of a kernel are right, or the file is not accepted after all.
     """
     with awake(bench) as ready:
         progress("importing", 0, 1)
@@ -78,6 +80,8 @@ def search(wanted: Wanted, bench: Bench, progress: Progress) -> Searched:
             field = {
                 kernel: _without(kernel, tried, spec, wrong) for kernel, tried in field.items()
             }
+    if not acceptance.verdict.accepted:
+        raise Refused(f"{acceptance.verdict.reason}: nothing is written")
     return Searched(spec, _report(wanted, field, spec, acceptance), acceptance)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from codegen.failure import explain
-from codegen.patched import unpatched
+from codegen.patched import Watch
 from codegen.reference import Outputs
 
 GRAPH_BELOW_US = 50.0  # events resolve about half a microsecond
@@ -188,6 +188,7 @@ def race(
     looked_at = {rounds - 1, *random.SystemRandom().sample(range(rounds), -(-rounds // 10))}
     timed = _time_graph if method == "graph" else _time_call
     last_read = 0.0
+    watch = Watch()
     failures: dict[str, str] = {}
     for place in range(rounds):
         if time.monotonic() - last_read >= _CLOCKS_EVERY_SECONDS or place == rounds - 1:
@@ -197,11 +198,13 @@ def race(
         row = {}
         for racer in course.shuffled(racers):
             tell({"turn": racer.label, "step": "run"})
-            with unpatched() if place in looked_at else contextlib.nullcontext(), racer.context():
+            with racer.context():
                 us, inputs, outputs = timed(racer, course)
             row[racer.label] = us
-            if place in looked_at and (fault := right(inputs, outputs)):
-                failures.setdefault(racer.label, f"its timed call is not right: {fault}")
+            if place in looked_at:
+                watch.check()
+                if fault := right(inputs, outputs):
+                    failures.setdefault(racer.label, f"its timed call is not right: {fault}")
             del outputs
         tell({"row": row})
     return failures

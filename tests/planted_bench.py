@@ -6,8 +6,8 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from codegen.cases import show
 from codegen.evidence import Case, Checkup, Choice, Finding, Machine, Race, Subject
-from codegen.measure import show
 from codegen.verify import Against
 
 MACHINE = Machine("NVIDIA H200", "GPU-fake", (9, 0), 132, 50 << 20, "570.1", "12.8", "2.11", "3.6")

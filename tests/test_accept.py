@@ -18,8 +18,9 @@ from codegen import accept as accept_module
 from codegen import accept_command, benches
 from codegen.accept import accept, accept_unmeasured, compiled
 from codegen.cli import main
-from codegen.contest import CONTROL, Terms
+from codegen.contest import Terms
 from codegen.dossier import Dossier
+from codegen.final import CONTROL
 from codegen.gpu import find_gpu
 from codegen.inputs import parse_inputs
 from codegen.keep import dossier_of
@@ -281,3 +282,19 @@ def test_the_rest_is_json_on_standard_output(tmp_path, capfd):
     assert "refused: candidate #0: " in capfd.readouterr().err
     assert (tmp_path / "scale.evidence.json").exists()
     assert (tmp_path / "scale.evidence.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ([], "what is right is not said: give --reference or --problem"),
+        (["--reference", "x * 3", "--measure"], "--measure: there is no GPU here"),
+        (["--reference", "x * 3", "--against", "nothing.py"], "nothing.py: can't be read"),
+        (["--reference", "x * 3", "--margin", "200%"], "'200%' is no share: write 1% or 0.01"),
+    ],
+)
+def test_what_cannot_be_asked_is_said_in_one_line(monkeypatch, capsys, options, why):
+    monkeypatch.setattr(benches, "gpu_here", lambda: None)
+    assert main(["accept", str(SCALE), "--gpu", "h200", "--inputs", "float32[5000]", *options]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and why in err and err.count("\n") == 1

@@ -13,8 +13,8 @@ from planted_bench import MACHINE, PlantedBench
 
 from codegen import benches, search
 from codegen.cli import main
-from codegen.contest import CONTROL
 from codegen.families import find_family
+from codegen.final import CONTROL
 from codegen.gpu import find_gpu
 from codegen.outcome import Refused
 from codegen.problem import Problem
@@ -186,6 +186,20 @@ def test_the_fastest_for_each_shape_is_written():
 def test_under_three_right_candidates_are_refused():
     with pytest.raises(Refused, match=r"gemm_kernel: 2 of \d+ configs are right and run .* 0.5"):
         found(bench_of({}, fault=lambda kernel, place, case: kernel == POINTER and place > 1))
+
+
+def test_what_is_wrong_only_in_the_last_race_is_not_written():
+    class Cheated(PlantedBench):
+        def race(self, subjects, *terms):
+            race = super().race(subjects, *terms)
+            if not any(subject.baseline for subject in subjects):
+                return race
+            ours = subjects[0].label
+            return replace(race, failures=((ours, "its timed call is not right: kept"),))
+
+    planted = bench_of({})
+    with pytest.raises(Refused, match="its timed call is not right: kept: nothing is written"):
+        found(Cheated(planted.speed, planted.fault, planted.launched))
 
 
 @pytest.fixture

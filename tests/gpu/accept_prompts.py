@@ -190,7 +190,8 @@ def equals(options: argparse.Namespace) -> dict[str, Any]:
     sys.path.insert(0, str(ROOT))
     from codegen.accept import compiled
     from codegen.cases import given_cases
-    from codegen.contest import Side, Terms, check, entries_of, fastest, last_race, time_all
+    from codegen.contest import Terms, check, entries_of, fastest, time_all
+    from codegen.final import Side, last_race
     from codegen.job import Options, open_job
     from codegen.judge import MARGIN, judge
     from codegen.measure import Device
