@@ -8,16 +8,15 @@ from dataclasses import dataclass, replace
 
 from codegen.cases import every_case, given_cases, plan_cases
 from codegen.contest import (
-    Side,
     Standing,
     Terms,
     check,
     entries_of,
     fastest,
-    last_race,
     time_all,
 )
 from codegen.evidence import Case, Checkup, Machine, Race, Subject, Verdict
+from codegen.final import LIBRARY, Side, last_race
 from codegen.fingerprint import source_hash
 from codegen.inputs import InputSpec, block_sides
 from codegen.judge import LOOKS, MARGIN, Pairing, fault_of, judge, judge_all
@@ -28,7 +27,7 @@ from codegen.report import Row
 from codegen.steps import Launched, build_originals, match, record, sites_of
 from codegen.toolchain import Compiler, LiveSite, Progress
 
-BASELINES = tuple(Subject(name, baseline=name) for name in ("eager", "compile", "max-autotune"))
+BASELINES = (LIBRARY, *(Subject(name, baseline=name) for name in ("compile", "max-autotune")))
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,6 @@ class Contender:
     launched: tuple[Launched, ...]
     rows: Mapping[int, Sequence[Row]]  # by Launched.index
     sha256: str  # of the file and what it imports from its own folder
-    timed: frozenset[int]  # places in `launched` of those that the given inputs launch
 
     @property
     def live(self) -> tuple[LiveSite, ...]:
@@ -115,7 +113,6 @@ def compiled_by(compiler: Compiler, question: Question, progress: Progress) -> C
         tuple(launched),
         {**others, **rows},
         source_hash(question.file.path),
-        frozenset(range(len(given))),
     )
 
 
@@ -142,13 +139,12 @@ def accept(
     done = replace(done, machine=bench.machine(), original=original)
     if not done.verdict.accepted:
         return done
-    standings = time_all(
-        bench, candidate.question.file.path, standings, timed, terms, progress, candidate.timed
-    )
+    path = candidate.question.file.path
+    standings = time_all(bench, path, standings, timed, terms, progress)
     if original and not original_standings:
         found = checked("original", original, bench, cases, terms, progress)
         path = original.question.file.path
-        original_standings = time_all(bench, path, found, timed, terms, progress, original.timed)
+        original_standings = time_all(bench, path, found, timed, terms, progress)
     races, verdict = _compared(
         candidate,
         standings,
@@ -174,7 +170,9 @@ def accept_unmeasured(
     candidate: Contender, terms: Terms, bench: Bench, progress: Progress
 ) -> Acceptance:
     """What can be established with no GPU: right in the interpreter, and fits. `bench` interprets."""
-    cases = plan_cases(candidate.inputs, candidate.sides, given=False)
+    # In a file with several kernels some may be for sizes that descriptors take.
+    several = len(candidate.launched) > 1
+    cases = plan_cases(candidate.inputs, candidate.sides, given=False, aligned=several)
     standings = checked("candidate", candidate, bench, cases, terms, progress)
     verdict = _wrong(standings)
     if verdict.accepted:

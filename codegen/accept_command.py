@@ -10,8 +10,8 @@ import click
 
 from codegen.accept import Acceptance, accept_unmeasured, compiled
 from codegen.accept import accept as accept_measured
-from codegen.benches import interpreted, is_to_be_measured, on_this_gpu, remark
-from codegen.contest import Terms, awake
+from codegen.benches import awake, interpreted, is_to_be_measured, on_this_gpu, remark
+from codegen.contest import Terms
 from codegen.fitting import forward_inputs
 from codegen.inputs import describe
 from codegen.job import Job, Options, open_job
@@ -20,6 +20,7 @@ from codegen.keep import dossier_of, keep, put_findings
 from codegen.measure import PROMISES
 from codegen.outcome import BadInput
 from codegen.page import page
+from codegen.precision import promise_of
 from codegen.present import console, print_report, progress
 from codegen.question import Question
 from codegen.record import Record
@@ -104,7 +105,7 @@ def accept(
         inputs = (" ".join(describe(forward_inputs(spec.problem))),)
         reference = spec.problem.reference
         gpu = gpu or spec.gpu.key
-        precision = precision or ("tf32" if spec.problem.precision == "tf32" else None)
+        precision = precision or promise_of(spec.problem)
     options = Options(
         path=file,
         gpu=gpu,
@@ -117,6 +118,8 @@ def accept(
     with contextlib.ExitStack() as stack:
         job = stack.enter_context(open_job(options))
         question = job.question
+        if not (question.problem or question.reference):
+            raise BadInput(f"{file}: what is right is not said: give --reference or --problem")
         original = _original(against, options, question, stack)
         terms = Terms(Against(question.problem, question.reference), precision or PROMISES[0])
         measuring = is_to_be_measured(question, measure)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import json
 import tempfile
 from pathlib import Path
 
@@ -20,7 +18,11 @@ QUICK_ROUNDS = 7
 @click.option("--quick", is_flag=True, help="A case or two of each row, and fewer rounds.")
 @click.option("--list", "listing", is_flag=True, help="Show the cases, and measure none.")
 @click.option(
-    "--json", "json_path", metavar="FILE", help="Write every figure (- for standard output)."
+    "--json",
+    "json_path",
+    metavar="FILE",
+    help="Write every figure (- for standard output). Cases that FILE holds already, of this machine and with "
+    "these kernels, are not measured again.",
 )
 @click.option(
     "--markdown", metavar="FILE", help="Write the table there. [default: standard output]"
@@ -40,7 +42,8 @@ def bench(
 
     NAME is a case, a row, or how their names begin: gemm-tf32, trimm. Every config is checked against float64
     first; the fastest right one is timed with its opponents in interleaved rounds. Exit status 1 where a
-    case misses its target.
+    case misses its target. The files are written anew after every case: a run that is cut off keeps what it
+    measured, and the same command goes on from there.
     """
     from codegen.benchmark import chosen
 
@@ -51,36 +54,34 @@ def bench(
         for case in cases:
             click.echo(f"{case.name:40} {case.reference}")
         return ACCEPTED
-    from codegen import picture, present, scoreboard, side_by_side
+    from codegen import present, side_by_side
     from codegen.measure import Device, gpu_present
-    from codegen.write import write_whole
+    from codegen.results import STDOUT, Files, Results
+    from codegen.scoreboard import in_one_line
 
     if not gpu_present():
         raise BadInput("bench needs a GPU, and the CUDA driver of this machine shows none")
-    outcomes: list[scoreboard.Outcome] = []
     rounds = QUICK_ROUNDS if quick else side_by_side.ROUNDS
-    with Device() as device, present.progress(present.console()) as show, _folder(keep) as folder:
+    to = present.console()
+    with Device() as device, present.progress(to) as show, _folder(keep) as folder:
         machine = device.machine()
-        show("measuring", 0, len(cases))
-        for outcome in side_by_side.measure(cases, device, folder, rounds=rounds):
-            outcomes.append(outcome)
-            show("measuring", len(outcomes), len(cases))
-    date = datetime.date.today().isoformat()
-    table = scoreboard.as_markdown(machine, date, outcomes)
-    data = json.dumps(scoreboard.as_json(machine, date, outcomes), indent=1) + "\n"
-    if json_path == "-":
-        click.echo(data, nl=False)
-    elif json_path:
-        write_whole(Path(json_path), data.encode())
-    if svg:
-        write_whole(Path(svg), picture.draw(machine, date, outcomes).encode())
-    if markdown:
-        write_whole(Path(markdown), table.encode())
-    elif json_path != "-":
-        click.echo(table, nl=False)
-    missed = [name for standing in scoreboard.standings(outcomes) for name in standing.missed]
-    untimed = [outcome.case.name for outcome in outcomes if outcome.speedup is None]
-    return REFUSED if missed or untimed else ACCEPTED
+        gpu = side_by_side.target_of(machine)
+        results = Results(machine, Files(json_path, markdown, svg))
+        results.write()  # a place that can't be written to is found out before an hour has passed
+        left = results.left(cases, rounds, lambda case: side_by_side.fingerprint(case, gpu))
+        done = len(cases) - len(left)
+        show("measuring", done, len(cases))
+        for outcome in side_by_side.measure(left, device, folder, rounds=rounds):
+            results.add(outcome)
+            done += 1
+            to.print(in_one_line(outcome), soft_wrap=True)
+            show("measuring", done, len(cases))
+    results.write()
+    if json_path == STDOUT:
+        click.echo(results.json(), nl=False)
+    elif not markdown:
+        click.echo(results.markdown(), nl=False)
+    return ACCEPTED if results.met(cases) else REFUSED
 
 
 class _folder:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 from codegen.gpu import GpuSpec
 from codegen.here import gpu_here
@@ -60,3 +61,26 @@ def interpreted(gpu: GpuSpec) -> Iterator[Bench]:
     """Triton's interpreter, as a GPU that is absent: it checks and cannot time."""
     with Device(interpreted=gpu) as device:
         yield device
+
+
+@contextlib.contextmanager
+def awake(bench: Bench) -> Iterator[Callable[[], Bench]]:
+    """Wakes the bench while other things are done; what it yields waits until it is awake.
+
+    PyTorch's import there takes as long as the compiler's import here. A bench that can't be used says so
+    when it is asked.
+    """
+
+    def wake() -> None:
+        with contextlib.suppress(BadInput):
+            bench.machine()
+
+    # A child ends with the thread that started it (worker.py), so the thread lives on: an executor's does.
+    with ThreadPoolExecutor(1) as beside:
+        waking = beside.submit(wake)
+
+        def ready() -> Bench:
+            waking.result()
+            return bench
+
+        yield ready

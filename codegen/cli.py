@@ -246,7 +246,9 @@ def retune(
         raise click.UsageError("Several files need -w or --diff.")
     where = tune.Output(write, output, diff, json_path)
     if set_path is not None:
-        if unused := _given_besides("paths", "set_path", "at", "write", "output", "diff"):
+        if unused := _given_besides(
+            "paths", "set_path", "at", "write", "output", "diff", "json_path"
+        ):
             raise click.UsageError(
                 f"--set writes configs as they are, compiles nothing and has no use for {', '.join(unused)}."
             )

@@ -46,6 +46,11 @@ class Config:
         """Software-pipelining depth; None where the source's value is no literal."""
         return _number(self.num_stages, DEFAULT_NUM_STAGES)
 
+    @property
+    def hooked(self) -> bool:
+        """Whether a hook runs before the kernel, which may put right what the kernel changes."""
+        return any(name == "pre_hook" and text.strip() != "None" for name, text in self.extra)
+
     def with_knobs(self, warps: int, stages: int) -> Config:
         """The same blocks with other knobs; a knob that stays as it is stays written as it is."""
         return replace(

@@ -1,5 +1,4 @@
-"""The steps that measure: which configs of a file are right, which of them is fastest, and whether that beats
-another file's.
+"""The steps that measure a file: which of its configs are right, and which of them is fastest.
 
 What a file's speed means: the speed of its fastest config that is right, forced, for each given set of inputs. A
 wrong config's speed counts for nothing.
@@ -7,47 +6,21 @@ wrong config's speed counts for nothing.
 
 from __future__ import annotations
 
-import contextlib
 import statistics
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from codegen.evidence import Case, Checkup, Choice, Race, Subject
-from codegen.judge import Pairing, fault_of, join, more_rounds
+from codegen.cases import show
+from codegen.evidence import Case, Checkup, Choice, Subject
+from codegen.judge import fault_of
 from codegen.measure import Bench
-from codegen.outcome import BadInput
 from codegen.toolchain import LiveSite, Progress
 from codegen.verify import Against
 
 # Successive halving: rounds of each heat, and how many subjects go on into the next. The spread of one
 # kernel's medians is 0.35 % (H200), so what is worth choosing between gets the rounds.
 HEATS = ((5, 12), (15, 6), (40, 1))
-CONTROL = "original again"
-
-
-@contextlib.contextmanager
-def awake(bench: Bench) -> Iterator[Callable[[], Bench]]:
-    """Wakes the bench while other things are done; what it yields waits until it is awake.
-
-    PyTorch's import there takes as long as the compiler's import here. A bench that can't be used says so
-    when it is asked.
-    """
-
-    def wake() -> None:
-        with contextlib.suppress(BadInput):
-            bench.machine()
-
-    # A child ends with the thread that started it (worker.py), so the thread lives on: an executor's does.
-    with ThreadPoolExecutor(1) as beside:
-        waking = beside.submit(wake)
-
-        def ready() -> Bench:
-            waking.result()
-            return bench
-
-        yield ready
 
 
 @dataclass(frozen=True)
@@ -82,13 +55,18 @@ class Standing:
 
 def entries_of(name: str, sites: Sequence[LiveSite]) -> list[Entry]:
     """Every config of the file as it stands: `candidate #2`, with the kernel's name where there are several."""
+    return [entry for place in range(len(sites)) for entry in entries_at(name, place, sites)]
+
+
+def entries_at(name: str, place: int, sites: Sequence[LiveSite]) -> list[Entry]:
+    """Those of one kernel."""
+    site = sites[place]
     return [
         Entry(
             label(name, site, sites, number),
             place,
             Choice(site.kernel, site.line, number, config.warps or 0, config.stages or 0),
         )
-        for place, site in enumerate(sites)
         for number, config in enumerate(site.configs)
     ]
 
@@ -177,41 +155,45 @@ def time_all(
     standings: Sequence[Standing],
     cases: Sequence[Case],
     terms: Terms,
-    show: Progress,
-    sites: Collection[int],
+    progress: Progress,
 ) -> list[Standing]:
     """The standings with the times of those that are right, kernel by kernel, for each case.
 
-    `sites` are the kernels that these cases launch. The median of the last heat an entry took part in. None: not timed, or out of the race for a reason
-    that its checkup then names.
+    The median of the last heat an entry took part in. None: not timed, as its kernel is not launched on that case,
+    or as it is wrong, or out of the race for a reason that its checkup then names.
     """
     beside = first_right(standings)
     timed = list(standings)
-    launched = [site for site in beside if site in sites]
-    rounds = sum(rounds for rounds, _ in HEATS) * len(cases) * len(launched)
+    rounds = sum(rounds for rounds, _ in HEATS) * len(cases) * len(beside)
     done = 0
     for case in cases:
-        for site in launched:
-            running = {
-                each.entry.label: subject(path, each.entry, beside)
+        times: dict[str, float] = {}
+        failures: dict[str, str] = {}
+        for site in beside:
+            running = [
+                subject(path, each.entry, beside)
                 for each in timed
-                if each.right and each.entry.site == site
-            }
-            times, failures, done = _heats(
-                bench, list(running.values()), case, terms, show, done, rounds
-            )
-            timed = [_with_time(each, times, failures) for each in timed]
+                if each.right and each.entry.site == site and _is_launched(each, case)
+            ]
+            in_heats, fell_out, done = _heats(bench, running, case, terms, progress, done, rounds)
+            times |= in_heats
+            failures |= fell_out
+        timed = [_with_time(each, times, failures) for each in timed]
     return timed
 
 
-def _with_time(
-    each: Standing, times: Mapping[str, float | None], failures: Mapping[str, str]
-) -> Standing:
+def _is_launched(each: Standing, case: Case) -> bool:
+    """Whether the case launches its kernel, as far as its checkup tells."""
+    found = [finding for finding in each.checkup.findings if finding.case == show(case)]
+    return not any(finding.refused for finding in found)
+
+
+def _with_time(each: Standing, times: Mapping[str, float], failures: Mapping[str, str]) -> Standing:
     name = each.entry.label
     if name in failures:
         reason = f"could not be timed: {failures[name]}"
         each = replace(each, checkup=replace(each.checkup, fault=reason))
-    return each if name not in times else replace(each, times_us=(*each.times_us, times[name]))
+    return replace(each, times_us=(*each.times_us, times.get(name)))
 
 
 def _heats(
@@ -219,11 +201,11 @@ def _heats(
     subjects: Sequence[Subject],
     case: Case,
     terms: Terms,
-    show: Progress,
+    progress: Progress,
     done: int,
     total: int,
-) -> tuple[dict[str, float | None], dict[str, str], int]:
-    times: dict[str, float | None] = {each.label: None for each in subjects}
+) -> tuple[dict[str, float], dict[str, str], int]:
+    times: dict[str, float] = {}
     failures: dict[str, str] = {}
     left = list(subjects)
     for rounds, go_on in HEATS:
@@ -235,15 +217,15 @@ def _heats(
                 rounds,
                 terms.against,
                 terms.promise,
-                lambda n, start=start: show("timing", start + n, total),  # type: ignore[misc]
+                lambda n, start=start: progress("timing", start + n, total),  # type: ignore[misc]
             )
             failures |= dict(race.failures)
             for name in race.labels:
                 times[name] = statistics.median(race.samples_us(name))
-            ranked = sorted(race.labels, key=lambda name: (times[name] or 0.0, name))
+            ranked = sorted(race.labels, key=lambda name: (times[name], name))
             left = [each for each in left if each.label in ranked[:go_on]]
         done += rounds
-        show("timing", done, total)
+        progress("timing", done, total)
     return times, failures, done
 
 
@@ -260,72 +242,3 @@ def fastest(standings: Sequence[Standing], case: int) -> dict[int, Entry]:
 
 def _time(pair: tuple[float, Entry]) -> float:
     return pair[0]
-
-
-@dataclass(frozen=True)
-class Side:
-    """One of two files in the last race: its fastest configs."""
-
-    path: Path
-    best: Mapping[int, Entry]
-
-    def subject(self, name: str) -> Subject:
-        return Subject(name, self.path, tuple(entry.choice for entry in self.best.values()))
-
-    @property
-    def label(self) -> str:
-        return ", ".join(entry.label for entry in self.best.values())
-
-
-def last_race(
-    bench: Bench,
-    candidate: Side,
-    original: Side | None,
-    baselines: Sequence[Subject],
-    case: Case,
-    terms: Terms,
-    margin: float,
-    among: int,
-    show: Callable[[int], None],
-) -> tuple[Race, Pairing | None]:
-    """The two files' best side by side with the baselines, until the judge has seen enough.
-
-    The original runs twice under two names: the difference between the two says what a race can resolve.
-    """
-    pairing = Pairing(original.label, candidate.label, CONTROL) if original else None
-    subjects = [candidate.subject(candidate.label), *baselines]
-    if original:
-        subjects[1:1] = [original.subject(original.label), original.subject(CONTROL)]
-    race: Race | None = None
-    while rounds := _rounds(race, pairing, margin, among):
-        done = len(race.rounds_us) if race else 0
-        more = bench.race(
-            subjects,
-            case,
-            rounds,
-            terms.against,
-            terms.promise,
-            lambda n, done=done: show(done + n),  # type: ignore[misc]
-        )
-        race = more if race is None else join(_only(race, more.labels), _only(more, race.labels))
-        if not more.rounds_us:  # nobody is left to be timed
-            break
-        subjects = [each for each in subjects if each.label in race.labels]
-    assert race is not None, "there is always a first look"
-    return race, pairing
-
-
-def _rounds(race: Race | None, pairing: Pairing | None, margin: float, among: int) -> int:
-    if pairing is None:  # nothing to decide: a first look's worth, for the times
-        return 0 if race else more_rounds(None, Pairing("", ""))
-    return more_rounds(race, pairing, margin, among)
-
-
-def _only(race: Race, labels: Sequence[str]) -> Race:
-    """The race without the columns of those that fell out in its other stretch."""
-    kept = [place for place, name in enumerate(race.labels) if name in labels]
-    return replace(
-        race,
-        labels=tuple(race.labels[place] for place in kept),
-        rounds_us=tuple(tuple(row[place] for place in kept) for row in race.rounds_us),
-    )

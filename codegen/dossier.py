@@ -9,10 +9,12 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from codegen.evidence import Case, Checkup, Choice, Machine, Race, Verdict
-from codegen.judge import CONFIDENCE, LOOKS, RESOLUTION, Pairing
+from codegen.inputs import describe
+from codegen.judge import CONFIDENCE, LOOKS, RESOLUTION, Pairing, worst_of
 from codegen.outcome import BadInput, Resources
 from codegen.wire import from_wire, to_wire
 from codegen.work import Work
@@ -79,15 +81,43 @@ class Dossier:
     machine: Machine | None = None  # None: not measured
     original: Source | None = None
     diff: str = ""  # unified, of the original and the candidate
-    spec: dict[str, Any] | None = None  # of a rendered file
     notes: tuple[str, ...] = ()
     method: str = METHOD
     statistics: str = STATISTICS
 
     def provenance(self) -> dict[str, Any]:
-        """Where, when and how, for the record of a rendered file."""
-        machine = to_wire(self.machine) if self.machine else None
-        return {"date": self.date, "codegen": self.codegen, "machine": machine} | {
+        """Of which file it was found, where, when and how, and the figures, for the record of a rendered file.
+
+        Errors are relative, against the reference, where a config comes nearest to its bound. Times are medians
+        in microseconds, of the last race for each set of inputs.
+        """
+        return {
+            "sha256": self.candidate.sha256,
+            "date": self.date,
+            "codegen": self.codegen,
+            "machine": to_wire(self.machine),
+            "reference": self.reference,
+            "promise": self.promise,
+            "configs": [
+                {
+                    "label": entry.label,
+                    "error": to_wire(worst.relative_error) if worst else None,
+                    "bound": to_wire(worst.bound) if worst else None,
+                    "times_us": list(entry.times_us),
+                }
+                for entry in self.candidate.entries
+                for worst in [worst_of(entry.checkup)]
+            ],
+            "races": [
+                {
+                    "inputs": list(describe(contest.case.inputs)),
+                    "rounds": len(race.rounds_us),
+                    "method": race.method,
+                    "times_us": {name: median(race.samples_us(name)) for name in race.labels},
+                }
+                for contest in self.contests
+                if (race := contest.race) and race.rounds_us
+            ],
             "method": self.method,
             "statistics": self.statistics,
         }

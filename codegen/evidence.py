@@ -44,7 +44,9 @@ class Subject:
 
     label: str  # unique in a run: `candidate #2`, `original #0`, `eager`
     path: Path | None = None  # None: a baseline
-    choices: tuple[Choice, ...] = ()  # kernels not named run with their first config
+    # The first is on trial: inputs that do not launch its kernel say nothing of it. Kernels not named run with
+    # their first config.
+    choices: tuple[Choice, ...] = ()
     baseline: str | None = None  # eager, compile, max-autotune
 
 

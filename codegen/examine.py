@@ -150,14 +150,14 @@ def examine(
     """
     said: dict[str, Any] = {"library_error": setting.library_error, "repeatable": None}
     given = Guarded(setting.inputs)
-    outputs, fault = _guarded(run, given, device)
+    results, outputs, fault = _guarded(run, given, device)
     said |= _compare(outputs, setting.expected, setting)
     said["fault"] = fault or said["fault"]
     if said["fault"] or setting.depends is not None:
         return said
     said["repeatable"] = True
     for _ in range(repeats):
-        again, fault = _guarded(run, given, device)
+        _, again, fault = _guarded(run, given, device)
         if not all(map(same_bits, outputs, again)):
             said["repeatable"] = False
             if not atomics():
@@ -167,22 +167,28 @@ def examine(
         if fault:
             return said | {"fault": fault}
     given.put(setting.fresh)
-    anew, fault = _guarded(run, given, device)
+    _, anew, fault = _guarded(run, given, device)
     later = _compare(anew, setting.fresh_expected, setting)
     if later["fault"] and all(map(same_bits, outputs, anew)):
         later["fault"] = "returns an earlier result although the inputs hold new values"
     elif later["fault"]:
         later["fault"] += ", with new values in the inputs' memory"
+    elif any(
+        not same_bits(result, out) and not given.holds(result)
+        for result, out in zip(results, outputs, strict=True)
+    ):
+        later["fault"] = "returns the same memory again: a later call changes an earlier result"
     if fault or later["fault"]:
         return said | later | {"fault": fault or later["fault"]}
     return said
 
 
-def _guarded(run: Run, given: Guarded, device: str) -> tuple[Outputs, str | None]:
-    """Copies of the outputs, taken in stream order, and what the call did to memory that is not its own to change."""
+def _guarded(run: Run, given: Guarded, device: str) -> tuple[Outputs, Outputs, str | None]:
+    """The outputs, copies of them taken in stream order, and what the call did to memory not its own to change."""
     with Allocating(device) as made:
-        outputs = [out.clone() for out in run(given.values)]
-    return outputs, given.fault() or made.fault()
+        results = run(given.values)
+        outputs = [out.clone() for out in results]
+    return results, outputs, given.fault() or made.fault()
 
 
 def _compare(outputs: Outputs, expected: Outputs, setting: Setting) -> dict[str, Any]:

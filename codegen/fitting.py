@@ -65,7 +65,7 @@ def compile_configs(
         with Compiler(UserFile(f"{problem.family} for the {gpu.name}", path), gpu) as compiler:
             compiler.launches(None, forward_inputs(problem))
             # Sizes of odd bytes lead to the kernel that takes any.
-            sites = compiler.launches(None, forward_inputs(_odd(problem))).sites
+            sites = compiler.launches(None, forward_inputs(odd_sizes(problem))).sites
             jobs = [
                 Compilation(site.index, number, config.warps or 0, config.stages or 0)
                 for site in sites
@@ -78,7 +78,8 @@ def compile_configs(
     }
 
 
-def _odd(problem: Problem) -> Problem:
+def odd_sizes(problem: Problem) -> Problem:
+    """The problem one larger where a size is even: rows then begin at no whole 16 bytes, as descriptors ask for."""
     return replace(problem, m=problem.m | 1, n=problem.n | 1, k=problem.k | 1)
 
 

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import math
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import triton
 from torch.utils._python_dispatch import _disable_current_modes
-from triton.runtime.autotuner import Autotuner
-from triton.runtime.jit import JITFunction
 
 from codegen import examine, sensors, timing
 from codegen.failure import explain
@@ -25,9 +20,11 @@ from codegen.inputs import from_wire
 from codegen.launch import MODEL
 from codegen.load import import_file, model_class, parameters
 from codegen.outcome import BadInput
+from codegen.patched import unpatched
 from codegen.pretend import PretendCuda, pretend_gpu
 from codegen.reference import Outputs, Reference, distance, flat, library_precision, paired, worst
 from codegen.repair import repair_interpreter
+from codegen.watch import Observed, as_the_driver_says, uses_atomics, watching
 
 _REPEATS = {"cuda": 4, "cpu": 1}  # the interpreter runs one block after another: no races
 _SETTINGS_SHARE = 0.25  # of the GPU's memory, for inputs and references that are kept
@@ -36,15 +33,6 @@ _BASELINES = {
     "compile": {},
     "max-autotune": {"mode": "max-autotune-no-cudagraphs"},
 }
-
-
-@dataclass
-class Observed:
-    """What a call launched."""
-
-    kernels: set[tuple[str, int]] = field(default_factory=set)  # autotuned: name, first line
-    functions: list[JITFunction] = field(default_factory=list)
-    compiled: list[tuple[Any, tuple[int, ...]]] = field(default_factory=list)  # kernel, its grid
 
 
 class Gauge:
@@ -107,6 +95,12 @@ class Gauge:
             self._modules.pop(subject["path"], None)
             self._last = subject["label"]
         given = terms["purpose"] == "given"
+        seen = Observed()
+        try:
+            if subject["path"]:
+                self._module(subject["path"])  # before anything that it could change is used
+        except Exception as error:  # foreign code: whatever it raises is a finding
+            return self._raised(error, subject, seen, True)
         try:
             reference, setting = self._setting(terms)
         except Exception as error:  # somebody's expression or problem file
@@ -114,11 +108,10 @@ class Gauge:
             if given:
                 return {"reference": why, "over": True}
             return {"refused": f"the reference takes no such inputs: {why}"}
-        seen = Observed()
         try:
             run = self._runner(subject, reference, terms, seen)
             said = examine.examine(
-                run, setting, self._device, _REPEATS[self._device], lambda: _uses_atomics(seen)
+                run, setting, self._device, _REPEATS[self._device], lambda: uses_atomics(seen)
             )
             self._synchronize()
         except Exception as error:  # foreign code: whatever it raises is a finding
@@ -128,9 +121,9 @@ class Gauge:
         if not setting.intact():
             self._settings.clear()
             said["fault"] = "writes into memory that it was not given"
-        asked = {(choice["kernel"], choice["line"]) for choice in subject["choices"]}
-        if not said.get("fault") and (missed := sorted(asked - seen.kernels)):
-            said["refused"] = f"{missed[0][0]} was not launched"
+        on_trial = [(choice["kernel"], choice["line"]) for choice in subject["choices"][:1]]
+        if not said.get("fault") and (missed := set(on_trial) - seen.kernels):
+            said["refused"] = f"{missed.pop()[0]} was not launched"
         return said
 
     def _raised(
@@ -186,7 +179,7 @@ class Gauge:
     def _module(self, path: str) -> Any:
         if path not in self._modules:
             self._progress({"step": "import"})
-            with self._present():
+            with unpatched(), self._present():
                 module = import_file(path)
             if Path(module.__file__ or "").resolve() != Path(path).resolve():
                 raise BadInput(
@@ -209,7 +202,8 @@ class Gauge:
 
         def run(values: list[Any]) -> Outputs:
             self._progress({"step": step})
-            with context(), self._watching(seen):
+            untouched = unpatched() if subject["path"] else contextlib.nullcontext()
+            with untouched, context(), watching(seen, self._progress):
                 return call(values)
 
         return run
@@ -247,7 +241,8 @@ class Gauge:
             raise BadInput("there is nothing to compare with: no reference and no problem")
         function = reference.function(None)
         if name in _BASELINES:
-            function = torch.compile(function, **_BASELINES[name])
+            # Sizes that differ from an earlier compilation's would otherwise be left open, for slower kernels.
+            function = torch.compile(function, dynamic=False, **_BASELINES[name])
         elif name != "eager":
             raise BadInput(f"no baseline {name!r}")
 
@@ -257,48 +252,13 @@ class Gauge:
 
         return call
 
-    @contextlib.contextmanager
-    def _watching(self, seen: Observed) -> Iterator[None]:
-        """Notes what is launched; compiles each kernel before its launch, as a step with its own time limit."""
-        tuned, run = Autotuner.run, JITFunction.run
-
-        def noted(tuner: Autotuner, *args: Any, **kwargs: Any) -> Any:
-            seen.kernels.add((tuner.base_fn.__name__, tuner.base_fn.__code__.co_firstlineno))
-            return tuned(tuner, *args, **kwargs)
-
-        def stepped(
-            function: JITFunction, *args: Any, grid: Any, warmup: bool, **options: Any
-        ) -> Any:
-            if function not in seen.functions:
-                seen.functions.append(function)
-            self._progress({"step": "compile"})
-            kernel = run(function, *args, grid=grid, warmup=True, **options)
-            if warmup:
-                return kernel
-            self._progress({"step": "run"})
-            sides: list[int] = []
-
-            def launched(meta: Any) -> Any:
-                sides[:] = grid(meta) if callable(grid) else grid
-                return tuple(sides)
-
-            kernel = run(function, *args, grid=launched, warmup=False, **options)
-            seen.compiled.append((kernel, tuple(sides)))
-            return kernel
-
-        Autotuner.run, JITFunction.run = noted, stepped
-        try:
-            yield
-        finally:
-            Autotuner.run, JITFunction.run = tuned, run
-
     def _launched(self, subject: dict[str, Any], terms: dict[str, Any]) -> list[dict[str, Any]]:
         """The fields of a Launched for each kernel that one call launches."""
         reference, setting = self._setting(terms)
         seen = Observed()
         self._runner(subject, reference, terms, seen)(setting.inputs)
         torch.cuda.synchronize()
-        return [_as_the_driver_says(kernel, grid) for kernel, grid in seen.compiled]
+        return [as_the_driver_says(kernel, grid) for kernel, grid in seen.compiled]
 
     # Timing
 
@@ -384,45 +344,6 @@ class Gauge:
         if result["right"]:
             return None
         return f"relative error {result['relative_error'] or float('nan'):.2g}"
-
-
-def _uses_atomics(seen: Observed) -> bool:
-    """Whether a kernel that was launched, or a function it may call, does atomic operations by its source."""
-    sources = [function.src for function in seen.functions]
-    for function in seen.functions:
-        called = (function.fn.__globals__.get(name) for name in re.findall(r"\w+", function.src))
-        sources += [other.src for other in called if isinstance(other, JITFunction)]
-    return any("atomic_" in source for source in sources)
-
-
-def _as_the_driver_says(kernel: Any, grid: tuple[int, ...]) -> dict[str, Any]:
-    """The fields of `evidence.Launched`."""
-    driver = ctypes.CDLL("libcuda.so.1")
-    handle = ctypes.c_void_p(kernel.function)
-
-    def attribute(which: int) -> int:
-        value = ctypes.c_int(0)
-        status = driver.cuFuncGetAttribute(ctypes.byref(value), which, handle)
-        assert status == 0, f"cuFuncGetAttribute: error {status}"
-        return value.value
-
-    blocks = ctypes.c_int(0)
-    threads = 32 * kernel.metadata.num_warps
-    dynamic = ctypes.c_size_t(kernel.metadata.shared)
-    status = driver.cuOccupancyMaxActiveBlocksPerMultiprocessor(
-        ctypes.byref(blocks), handle, threads, dynamic
-    )
-    assert status == 0, f"cuOccupancyMaxActiveBlocksPerMultiprocessor: error {status}"
-    return {
-        "kernel": kernel.metadata.name,
-        "grid": math.prod(grid),
-        "num_warps": kernel.metadata.num_warps,
-        "registers": attribute(4),  # CU_FUNC_ATTRIBUTE_NUM_REGS
-        "local_bytes": attribute(3),  # CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES
-        "shared_bytes": attribute(1)
-        + kernel.metadata.shared,  # CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES
-        "blocks_per_sm": blocks.value,
-    }
 
 
 def _first(text: str) -> str:

@@ -74,6 +74,11 @@ class Guarded:
         for place, band in self._bands.items():
             band.tensor.copy_(values[place])
 
+    def holds(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor lies in the memory of one of them."""
+        storages = {band.tensor.untyped_storage().data_ptr() for band in self._bands.values()}
+        return tensor.untyped_storage().data_ptr() in storages
+
     def fault(self) -> str | None:
         """What became of them, as a clause; None: nothing."""
         for place, band in self._bands.items():

@@ -4,12 +4,14 @@
         {"meta": {"BLOCK_M": 64}, "num_warps": 4, "num_stages": null, "extra": {"num_ctas": "2"}}]}]}]}
 
 `null` means left out in the source. A value that is no literal is {"source": "4 if is_hip() else 8"}; `extra` holds
-every other keyword of triton.Config with its value as source text.
+every other keyword of triton.Config with its value as source text. What was read from a running kernel has a
+`fingerprint`: while the configs beside it are those, the site stays as it is, with its call to wherever they come from.
 """
 
 from __future__ import annotations
 
 import ast
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -17,9 +19,8 @@ from typing import Any
 from codegen.config import Config, Source, Value
 from codegen.outcome import BadInput
 
-Sets = dict[
-    str, list[tuple[str, int | None, tuple[Config, ...]]]
-]  # path -> (kernel, line or None, configs)
+# path -> (kernel, line or None, configs, None for a site that is to stay as it is), a site each
+Sets = dict[str, list[tuple[str, int | None, tuple[Config, ...] | None]]]
 
 
 def config_to_json(config: Config) -> dict[str, Any]:
@@ -31,10 +32,16 @@ def config_to_json(config: Config) -> dict[str, Any]:
     }
 
 
-def read_sets(text: str) -> Sets:
-    """path -> [(kernel, line or None, configs)] of a --set file. Raises BadInput saying where it is off.
+def fingerprint(configs: Any) -> str:
+    """Of configs as JSON values."""
+    return hashlib.sha256(json.dumps(configs, sort_keys=True).encode()).hexdigest()[:16]
 
-    A site whose `configs` is null, as an unsettled one is listed, sets nothing and is left out.
+
+def read_sets(text: str) -> Sets:
+    """What a --set file says. Raises BadInput saying where it is off.
+
+    A site whose `configs` is null, as an unsettled one is listed, is to stay as it is, and so is one whose
+    configs are what its `fingerprint` is of.
     """
     try:
         data = json.loads(text)
@@ -47,14 +54,17 @@ def read_sets(text: str) -> Sets:
         for index, site in enumerate(_list(_member(file, "sites", where), f"{where}.sites")):
             here = f"{where}.sites[{index}]"
             configs = _member(site, "configs", here)
-            if configs is None:
-                continue
             kernel, line = _text(_member(site, "kernel", here), f"{here}.kernel"), site.get("line")
             if line is not None and type(line) is not int:
                 raise BadInput(f"{here}.line: expected a whole number")
-            read = tuple(
-                config_from_json(config, f"{here}.configs[{number}]")
-                for number, config in enumerate(_list(configs, f"{here}.configs"))
+            stays = configs is None or site.get("fingerprint") == fingerprint(configs)
+            read = (
+                None
+                if stays
+                else tuple(
+                    config_from_json(config, f"{here}.configs[{number}]")
+                    for number, config in enumerate(_list(configs, f"{here}.configs"))
+                )
             )
             found.setdefault(path, []).append((kernel, line, read))
     return found
@@ -102,9 +112,9 @@ def _value(value: Any, where: str) -> Value:
 
 def _knob(value: Any, where: str) -> int | Source | None:
     read = _value(value, where)
-    if read is None or isinstance(read, Source) or (type(read) is int and 1 <= read <= 64):
-        return read
-    raise BadInput(f"{where}: expected a whole number from 1 to 64, or null where it is left out")
+    if read is None or isinstance(read, Source) or (type(read) is int and 0 <= read <= 64):
+        return read  # 0 stages, as people write for AMD's compiler, is to survive the way there and back
+    raise BadInput(f"{where}: expected a whole number from 0 to 64, or null where it is left out")
 
 
 def _expression(value: Any, where: str) -> str:

@@ -40,6 +40,7 @@ class Pairing:
     original: str
     candidate: str
     control: str | None = None  # the original's code once more, as a subject of its own
+    binding: bool = True  # False: the candidate does not replace it, and may be slower
 
 
 def judge(
@@ -52,7 +53,8 @@ def judge(
     """Accepted: right everywhere, and the interval on original/candidate lies above 1 - margin.
 
     `checkups` holds every config of the candidate. Without a pairing there is nothing to compare with, and
-    being right is enough. A finding counts as wrong when it names a fault, and also when its error is not within
+    being right is enough; so it is with one that does not bind, which only says how fast the candidate is. But what
+    was timed must have been right while it was timed. A finding counts as wrong when it names a fault, and also when its error is not within
     its bound. `among` is how many verdicts are reached side by side (one for each set of inputs); they
     share the allowance for error.
     """
@@ -69,12 +71,15 @@ def judge(
         return Verdict(True, False, f"right, and compared with nothing{note}")
     untimed = _untimed(race, pairing)
     if race is None or untimed:
-        return Verdict(False, False, untimed or "right, not measured")
+        ours = race is None or _why_untimed(race, pairing.candidate)
+        if pairing.binding or ours:
+            return Verdict(False, False, untimed or "right, not measured")
+        return Verdict(True, False, f"right, and compared with nothing: {untimed}{note}")
     interval = speedup(race, pairing, among=among)
     if interval is None:
         return Verdict(False, False, f"{len(race.rounds_us)} rounds are too few for a verdict")
-    reason = _compared(interval, margin, len(race.rounds_us))
-    accepted = interval.low > 1 - margin
+    reason = _compared(interval, margin, len(race.rounds_us), pairing)
+    accepted = interval.low > 1 - margin or not pairing.binding
     return Verdict(
         accepted,
         accepted and interval.low > 1,
@@ -107,6 +112,17 @@ def fault_of(checkup: Checkup) -> str | None:
     if not looked_at:
         return "was not checked on any inputs"
     return next((why for finding in looked_at if (why := _wrong(finding))), None)
+
+
+def worst_of(checkup: Checkup) -> Finding | None:
+    """The finding that comes nearest to its bound, or exceeds it most; None where nothing was looked at."""
+    looked_at = [finding for finding in checkup.findings if finding.refused is None]
+    return max(looked_at, key=_excess, default=None)
+
+
+def _excess(finding: Finding) -> float:
+    ratio = finding.relative_error / (finding.bound or 1e-300)
+    return math.inf if math.isnan(ratio) else ratio
 
 
 def _wrong(finding: Finding) -> str | None:
@@ -213,12 +229,15 @@ def _why_untimed(race: Race, label: str) -> str | None:
     return None
 
 
-def _compared(interval: Interval, margin: float, rounds: int) -> str:
+def _compared(interval: Interval, margin: float, rounds: int, pairing: Pairing) -> str:
     """The comparison in words: `1.81 times the original's speed (1.79 to 1.83)`."""
+    whose = "the original's" if pairing.binding else f"{pairing.original}'s"
     figures = (
-        f"{interval.estimate:.3f} times the original's speed "
+        f"{interval.estimate:.3f} times {whose} speed "
         f"({interval.low:.3f} to {interval.high:.3f}, {rounds} rounds)"
     )
+    if not pairing.binding:
+        return f"right, {figures}"
     if interval.low > 1:
         return f"right and faster: {figures}"
     if interval.low > 1 - margin:

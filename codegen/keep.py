@@ -31,11 +31,13 @@ def keep(dossier: Dossier, path: Path) -> tuple[Path, ...]:
 
 def put_findings(record: Path, dossier: Dossier) -> None:
     """Fills in the verdict and the provenance of a rendered file's record, where it was measured."""
-    if dossier.machine is None:
-        return
+    if dossier.machine is not None:
+        write_whole(record, with_findings(Record.read(record), dossier).text().encode())
+
+
+def with_findings(record: Record, dossier: Dossier) -> Record:
     findings = {"verdict": to_wire(dossier.verdict), "provenance": dossier.provenance()}
-    known = Record.read(record)
-    write_whole(record, replace(known, findings=known.findings | findings).text().encode())
+    return replace(record, findings=record.findings | findings)
 
 
 def dossier_of(acceptance: Acceptance) -> Dossier:

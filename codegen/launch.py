@@ -1,4 +1,5 @@
-"""Records what a model launches, with fake tensors: no GPU, no memory. Child processes only.
+"""Records what a model launches, with fake tensors: no GPU, no memory; a run of the user's own also on the GPU.
+Child processes only.
 
 Under PyTorch's FakeTensorMode a wrapper runs as it would in production, at production sizes; Triton's
 `Autotuner.run` is replaced by one that notes its arguments. Replaying a note with a config goes through
@@ -37,6 +38,7 @@ from codegen.load import (
     run_command,
     spec_of,
 )
+from codegen.noting import launching, like, making, recording
 from codegen.outcome import BadInput
 from codegen.pretend import PretendCuda, convert_fake_parameters, pretend_gpu
 
@@ -60,7 +62,6 @@ class Recorder:
     def __init__(self, progress: Callable[[Any], None]) -> None:
         self._progress = progress
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
-        convert_fake_parameters()
         self._made: list[Autotuner] = []
         self._sites: list[Recorded] = []
         # Triton asks a tensor for its address to specialise on its alignment; fake ones have none.
@@ -74,6 +75,7 @@ class Recorder:
             "autotuners": self._autotuners,
             "launches": self._launches,
             "run": self._run,
+            "run_here": self._run_here,
             "compile": self._compile,
         }
         return operations[question.pop("op")](**question)
@@ -81,6 +83,7 @@ class Recorder:
     def _load(self, path: str, gpu: dict[str, Any]) -> None:
         """Imports the file, and notes the autotuned kernels it makes. What was loaded before is forgotten."""
         self._made, self._sites = [], []
+        convert_fake_parameters()
         pretend_gpu(GpuSpec(**gpu))
         with self._present(), making(self._made):
             self._module = import_file(path)
@@ -104,16 +107,39 @@ class Recorder:
         Values are not known on fake tensors, so a run that looks at its results ends there: what it launched
         up to that point counts.
         """
-        ended = None
         with self._present(), self._fake, recording(self._record):
-            try:
-                run_command(command)
-            except SystemExit as stop:
-                ended = None if stop.code in (None, 0) else f"exit status {stop.code}"
-                sys.stdout.flush()  # its last lines say more
-            except Exception as error:  # foreign code: whatever it raises is the answer
-                ended = explain(error, path)
+            ended = self._ended(path, command)
         return {"ended": ended, "sites": self._recorded()}
+
+    def _run_here(self, path: str, command: list[str], gpu: dict[str, Any]) -> dict[str, Any]:
+        """The same on the GPU in this machine, which is `gpu`: everything runs as it would without us.
+
+        What is compiled afterwards is compiled as for `_run`, with fake tensors like those it was launched with.
+        """
+        with launching(self._record_like):
+            ended = self._ended(path, command)
+        pretend_gpu(GpuSpec(**gpu))
+        for site in self._sites:
+            kernel = site.tuner.fn
+            while not isinstance(kernel, JITFunction):
+                kernel = kernel.fn
+            kernel.device_caches.clear()  # what is in there was compiled and loaded by the driver that was
+        return {"ended": ended, "sites": self._recorded()}
+
+    def _ended(self, path: str, command: list[str]) -> str | None:
+        """Runs the user's command here; how it failed, if it did."""
+        try:
+            run_command(command)
+        except SystemExit as stop:
+            sys.stdout.flush()  # its last lines say more
+            return None if stop.code in (None, 0) else f"exit status {stop.code}"
+        except Exception as error:  # foreign code: whatever it raises is the answer
+            return explain(error, path)
+        return None
+
+    def _record_like(self, tuner: Autotuner, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        named = {name: like(value, self._fake) for name, value in kwargs.items()}
+        self._record(tuner, tuple(like(value, self._fake) for value in args), named)
 
     def _recorded(self) -> list[dict[str, Any]]:
         return [_site_to_wire(site) for site in self._sites]
@@ -171,34 +197,6 @@ class Recorder:
         with self._present(), self._fake:
             for index, result in build.in_forks(jobs, run, path=path, seconds=limit):
                 self._progress({"job": index, **result})
-
-
-@contextlib.contextmanager
-def making(made: list[Autotuner]) -> Iterator[None]:
-    """Within it every autotuned kernel that comes into being is noted."""
-    init = Autotuner.__init__
-
-    def noted(self: Autotuner, *args: Any, **kwargs: Any) -> None:
-        init(self, *args, **kwargs)
-        made.append(self)
-
-    Autotuner.__init__ = noted
-    try:
-        yield
-    finally:
-        Autotuner.__init__ = init
-
-
-@contextlib.contextmanager
-def recording(note: Callable[[Autotuner, tuple[Any, ...], dict[str, Any]], None]) -> Iterator[None]:
-    """Within it no kernel is launched: autotuned ones are noted, plain ones skipped."""
-    tuned, plain = Autotuner.run, JITFunction.run
-    Autotuner.run = lambda self, *args, **kwargs: note(self, args, kwargs)
-    JITFunction.run = lambda self, *args, **kwargs: None
-    try:
-        yield
-    finally:
-        Autotuner.run, JITFunction.run = tuned, plain
 
 
 def _replay(

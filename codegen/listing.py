@@ -12,7 +12,7 @@ from typing import Any
 
 from codegen.config import Config
 from codegen.gpu import GpuSpec
-from codegen.interchange import config_to_json
+from codegen.interchange import config_to_json, fingerprint
 from codegen.outcome import BadInput
 from codegen.sites import Site, find_sites
 from codegen.steps import site_of
@@ -125,28 +125,29 @@ def as_json(files: Sequence[ListedFile]) -> dict[str, Any]:
             {
                 "path": file.path,
                 "unreadable": file.unreadable,
-                "sites": [
-                    {
-                        "kernel": listed.site.kernel,
-                        "line": listed.site.line,
-                        "column": listed.site.column,
-                        "form": listed.site.form,
-                        "key": listed.site.key and list(listed.site.key),
-                        "refusal": listed.site.refusal,
-                        "read_from": listed.read_from,
-                        "why_not": listed.why_not,
-                        "configs": (
-                            None
-                            if listed.configs is None
-                            else [config_to_json(config) for config in listed.configs]
-                        ),
-                    }
-                    for listed in file.sites
-                ],
+                "sites": list(map(_site_as_json, file.sites)),
             }
             for file in files
         ]
     }
+
+
+def _site_as_json(listed: Listed) -> dict[str, Any]:
+    site, configs = listed.site, listed.configs
+    data = {
+        "kernel": site.kernel,
+        "line": site.line,
+        "column": site.column,
+        "form": site.form,
+        "key": site.key and list(site.key),
+        "refusal": site.refusal,
+        "read_from": listed.read_from,
+        "why_not": listed.why_not,
+        "configs": None if configs is None else list(map(config_to_json, configs)),
+    }
+    if listed.read_from == "live":
+        data["fingerprint"] = fingerprint(data["configs"])
+    return data
 
 
 def as_lines(files: Sequence[ListedFile]) -> Iterator[str]:

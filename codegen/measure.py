@@ -13,10 +13,11 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Protocol
 
+from codegen.cases import show
 from codegen.child import MEMORY_LIMIT_BYTES, NO_LIMIT, Child, ChildFailed
 from codegen.evidence import Case, Checkup, Clocks, Finding, Launched, Machine, Race, Subject
 from codegen.gpu import GpuSpec
-from codegen.inputs import describe, to_wire
+from codegen.inputs import to_wire
 from codegen.outcome import BadInput
 from codegen.verify import Against
 
@@ -290,12 +291,6 @@ def _first_fault(findings: Sequence[Finding]) -> str | None:
     if findings and all(finding.refused for finding in findings):
         return f"nothing could be checked: {findings[0].refused} (on {findings[0].case})"
     return None
-
-
-def show(case: Case) -> str:
-    """A case for a person: `float32[549,549], float32[549,549], seed 1`."""
-    special = ", NaN and infinities" if case.purpose == "special" else ""
-    return f"{', '.join(describe(case.inputs))}, seed {case.seed}{special}"
 
 
 def _finding(case: Case, answer: dict[str, Any]) -> Finding:

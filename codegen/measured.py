@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from codegen.accept import Acceptance, Contender, accept, compiled_by
+from codegen.benches import awake
 from codegen.cases import every_case
-from codegen.contest import Terms, awake
+from codegen.contest import Terms
 from codegen.cover import cover, winners
-from codegen.evidence import Subject
+from codegen.final import LIBRARY
 from codegen.fingerprint import source_hash
 from codegen.inputs import InputSpec
 from codegen.judge import MARGIN, fault_of
@@ -20,11 +21,10 @@ from codegen.question import Question
 from codegen.report import Report, Row, SiteReport
 from codegen.stand_in import stand_in
 from codegen.steps import Launched, match, profiled, record, sites_of
-from codegen.sweep import Tried, sweep
+from codegen.sweep import Tried, entrants, sweep
 from codegen.toolchain import Compiler, Launches, Progress
 from codegen.verify import whole_tiles
 
-BASELINES = (Subject("eager", baseline="eager"),)
 _PROVEN = ("compile", "code", "launch", "verify")  # stages that drop an original for good
 
 Chosen = Mapping[int, Sequence[Tried]]  # by the kernel's place: its new list, in order
@@ -54,7 +54,8 @@ def retune_measured(
         launched = match(question, sites, launches)
         refuse_unwritable(question, launched)
         original = _Original(question, launches, tuple(launched))
-        tried, terms = sweep(question, compiler, launched, original.given, ready, progress)
+        field = entrants(question, launched)
+        tried, terms = sweep(question, compiler, launched, field, original.given, ready, progress)
         chosen = choose(original, tried)
         acceptance = None
         while worth_a_try(original, tried):
@@ -91,12 +92,11 @@ class _Original:
 
     def contender(self, tried: Sequence[Tried]) -> Contender:
         rows = {
-            each.index: [one.row for one in _of(tried, place) if one.entrant.origin is None]
+            each.index: [one.row for one in _of(tried, place) if one.entrant.kind == "original"]
             for place, each in enumerate(self.launched)
         }
-        places = frozenset(range(len(self.launched)))
         sha256 = source_hash(self.question.file.path)
-        return Contender(self.question, self.launches.inputs, self.launched, rows, sha256, places)
+        return Contender(self.question, self.launches.inputs, self.launched, rows, sha256)
 
 
 def _of(tried: Sequence[Tried], place: int) -> list[Tried]:
@@ -119,7 +119,7 @@ def choose(original: _Original, tried: Sequence[Tried]) -> Chosen:
 
 def _list(tried: Sequence[Tried], limit: int) -> list[Tried]:
     times = {i: each.times_us for i, each in enumerate(tried) if each.row.status == "kept"}
-    originals = [i for i in times if tried[i].entrant.origin is None]
+    originals = [i for i in times if tried[i].entrant.kind == "original"]
     order = cover(times, originals, limit)
     first = sorted(i for i in order if i in originals)
     return [tried[i] for i in (*first, *(i for i in order if i not in originals))]
@@ -137,14 +137,14 @@ def worth_a_try(original: _Original, tried: Sequence[Tried]) -> bool:
     """Whether another list could be better: an original must go, or a neighbour was the fastest somewhere."""
     return any(
         _must_change(_of(tried, place), original)
-        or any(one.entrant.origin is not None for one in _fastest(_of(tried, place)))
+        or any(one.entrant.kind != "original" for one in _fastest(_of(tried, place)))
         for place, each in enumerate(original.launched)
         if each.refusal is None
     )
 
 
 def _must_change(tried: Sequence[Tried], original: _Original) -> bool:
-    originals = [one.row for one in tried if one.entrant.origin is None]
+    originals = [one.row for one in tried if one.entrant.kind == "original"]
     kept = [row for row in originals if row.dropped_at not in _PROVEN]
     asked = original.question.max_configs
     return len(kept) < len(originals) or bool(asked and len(kept) > asked)
@@ -162,7 +162,7 @@ def new_code(original: _Original, chosen: Chosen) -> bytes:
         if place in chosen
         and (configs := tuple(one.entrant.config for one in chosen[place])) != each.configs
     }
-    return rewritten(original.question, changes)
+    return rewritten(original.question, original.launched, changes)
 
 
 def accepted(
@@ -184,7 +184,9 @@ def accepted(
         there = replace(question, file=replace(question.file, path=path), code=code)
         compiler.turn_to(there.file)
         candidate = compiled_by(compiler, there, progress)
-        standings = [one.standing for one in tried if one.standing and one.entrant.origin is None]
+        standings = [
+            one.standing for one in tried if one.standing and one.entrant.kind == "original"
+        ]
 
         def accept_on(whole: bool) -> Acceptance:
             return accept(
@@ -194,7 +196,7 @@ def accepted(
                 bench,
                 progress,
                 margin,
-                BASELINES if terms.against else (),
+                (LIBRARY,) if terms.against else (),
                 standings,
                 every_case(original.given, candidate.sides, whole=whole),
             )
@@ -261,13 +263,13 @@ def site_reports(
         rows = [
             _as_original(one, listed, gains and place in chosen, original.limit)
             for one in all_of
-            if one.entrant.origin is None
+            if one.entrant.kind == "original"
         ]
-        rows += [_as_added(one) for one in listed if one.entrant.origin is not None]
+        rows += [_as_added(one) for one in listed if one.entrant.kind != "original"]
         over = [
             one.row if one.row.status == "dropped" else replace(one.row, status="passed over")
             for one in all_of
-            if one.entrant.origin is not None and one not in listed
+            if one.entrant.kind != "original" and one not in listed
         ]
         report = replace(each.report(rows), passed_over=tuple(over))
         reports.append(profiled(original.question, report))

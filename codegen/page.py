@@ -16,10 +16,10 @@ from codegen.dossier import Contest, Dossier, Entry
 from codegen.evidence import Checkup, Clocks, Interval
 from codegen.gpu import GpuSpec, find_gpu, sources
 from codegen.inputs import describe
-from codegen.judge import fault_of, typical_us
+from codegen.judge import fault_of, typical_us, worst_of
 from codegen.judge import speedup as ratio_of
 from codegen.outcome import BadInput
-from codegen.roofline import Dot, Roofline, roofline
+from codegen.roofline import Dot, Roofline, roofline, three_digits
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -49,6 +49,7 @@ class ContestView:
     rows: tuple[TimeRow, ...]
     picture: Roofline | None
     no_picture: str  # why there is none
+    base: str  # whose time the others are compared with
     clocks: str
     work: tuple[tuple[str, str, str], ...]  # (what, how much, where from)
 
@@ -86,7 +87,10 @@ def _outcome(dossier: Dossier) -> tuple[str, str]:
         return "refused", "Refused"
     if not any(contest.race for contest in dossier.contests):
         return "accepted", "Accepted, not measured"
-    return ("faster", "Accepted, and faster") if verdict.faster else ("accepted", "Accepted")
+    if not verdict.faster:
+        return "accepted", "Accepted"
+    bound = any(contest.pairing and contest.pairing.binding for contest in dossier.contests)
+    return "faster", f"Accepted, and faster{'' if bound else ' than eager'}"
 
 
 def _contest(dossier: Dossier, place: int, gpu: GpuSpec | None) -> ContestView:
@@ -94,7 +98,7 @@ def _contest(dossier: Dossier, place: int, gpu: GpuSpec | None) -> ContestView:
     rows = _rows(dossier, place)
     work = contest.work
     dots = [
-        Dot(row.label, row.kind, rate, row.compared)
+        Dot(_without_kernel(row.label, dossier, place), row.kind, rate, row.compared)
         for row, time in rows
         if time and (rate := work.tflops(time))
     ]
@@ -110,7 +114,7 @@ def _contest(dossier: Dossier, place: int, gpu: GpuSpec | None) -> ContestView:
         picture = roofline(
             work.intensity, dots, ceilings, gpu.memory_bandwidth_gbs if gpu else None
         )
-    race = contest.race
+    race, pairing = contest.race, contest.pairing
     rounds = (
         f"{len(race.rounds_us)} rounds, {_METHODS.get(race.method, race.method)}" if race else ""
     )
@@ -120,6 +124,7 @@ def _contest(dossier: Dossier, place: int, gpu: GpuSpec | None) -> ContestView:
         tuple(row for row, _ in rows),
         picture,
         why,
+        f"{pairing.original}'s" if pairing and not pairing.binding else "the original's",
         _clocks(race.clocks if race else ()),
         _work(contest),
     )
@@ -146,7 +151,9 @@ def _rows(dossier: Dossier, place: int) -> list[tuple[TimeRow, float | None]]:
     if pairing and pairing.control:
         kinds[pairing.control] = "original"
     if pairing:  # a file of several kernels races under the labels of several configs
-        kinds |= {pairing.original: "original", pairing.candidate: "candidate"}
+        kinds[pairing.candidate] = "candidate"
+        if pairing.binding:
+            kinds[pairing.original] = "original"
     rows: list[tuple[TimeRow, float | None]] = []
     for label, (time, known) in sorted(times.items(), key=lambda item: item[1][0]):
         compared = bool(pairing and label in (pairing.original, pairing.candidate))
@@ -169,6 +176,13 @@ def _rows(dossier: Dossier, place: int) -> list[tuple[TimeRow, float | None]]:
         for label, why in failures
     ]
     return rows
+
+
+def _without_kernel(label: str, dossier: Dossier, place: int) -> str:
+    """Where these inputs launch one kernel only, its name says nothing."""
+    timed = [entry for _, entry in _entries(dossier) if any(entry.times_us[place : place + 1])]
+    kernels = {entry.choice.kernel for entry in timed}
+    return label.replace(f" {kernels.pop()} ", " ") if len(kernels) == 1 else label
 
 
 def _entries(dossier: Dossier) -> list[tuple[str, Entry]]:
@@ -196,9 +210,9 @@ def _ratio(contest: Contest, label: str) -> str:
 def _rate(contest: Contest, time_us: float) -> str:
     rate = contest.work.tflops(time_us)
     if rate is not None:
-        return f"{rate:.3g} TFLOP/s"
+        return f"{three_digits(rate)} TFLOP/s"
     rate = contest.work.gbs(time_us)
-    return f"{rate:.3g} GB/s" if rate is not None else ""
+    return f"{three_digits(rate)} GB/s" if rate is not None else ""
 
 
 def _work(contest: Contest) -> tuple[tuple[str, str, str], ...]:
@@ -206,7 +220,7 @@ def _work(contest: Contest) -> tuple[tuple[str, str, str], ...]:
     rows = [("operations", _scaled(work.flops, "FLOP"), work.flops_from)]
     rows += [("memory", _scaled(work.bytes_moved, "B"), work.bytes_from)]
     if work.intensity is not None:
-        rows.append(("intensity", f"{work.intensity:.3g} FLOP/B", "one by the other"))
+        rows.append(("intensity", f"{three_digits(work.intensity)} FLOP/B", "one by the other"))
     return tuple(rows)
 
 
@@ -223,7 +237,7 @@ def _scaled(amount: int | None, unit: str) -> str:
 def _clocks(clocks: Sequence[Clocks]) -> str:
     """`SM 1,980 MHz, memory 3,201 MHz, 412 – 655 W, 51 – 63 °C; throttled: sw_power_cap (3 of 9 readings)`."""
     if not clocks:
-        return "clocks not known"
+        return "Clocks not known"
 
     def span(values: Sequence[float], unit: str) -> str:
         low, high = f"{min(values):,.0f}", f"{max(values):,.0f}"
@@ -262,14 +276,9 @@ def _peaks(dossier: Dossier, gpu: GpuSpec | None) -> list[tuple[str, str, str]]:
 
 def _worst(checkup: Checkup) -> tuple[str, str, str]:
     """(error, bound, library's error) where a config comes nearest to its bound, or furthest beyond."""
-    looked_at = [each for each in checkup.findings if each.refused is None]
-    if not looked_at:
+    worst = worst_of(checkup)
+    if worst is None:
         return "–", "–", "–"
-
-    def excess(relative_error: float, bound: float) -> float:
-        return relative_error / bound if relative_error == relative_error and bound else math.inf
-
-    worst = max(looked_at, key=lambda each: excess(each.relative_error, each.bound))
     error = worst.relative_error
     library = worst.library_error
     return (

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from codegen.config import Config
+from codegen.here import gpu_here
 from codegen.outcome import Refused
 from codegen.question import Question
 from codegen.report import Report, SiteReport, no_longer_read
@@ -26,6 +27,14 @@ from codegen.steps import (
 from codegen.toolchain import Compiler, Launches, Progress
 
 
+def compiler_for(question: Question) -> Compiler:
+    """Where the target is in this machine a run of the user's own is a real one; else it is on fake tensors."""
+    here = gpu_here() if question.launch is not None else None
+    return Compiler(
+        question.file, question.gpu, here=here is not None and here.key == question.gpu.key
+    )
+
+
 def inspect(question: Question, progress: Progress) -> Report:
     """What the file's configs need and do on the GPU, and what a profile says of them. Nothing is changed.
 
@@ -33,7 +42,7 @@ def inspect(question: Question, progress: Progress) -> Report:
     """
     sites = sites_of(question)
     progress("importing", 0, 1)
-    with Compiler(question.file, question.gpu) as compiler:
+    with compiler_for(question) as compiler:
         launches = record(question, compiler)
         launched = match(question, sites, launches)
         rows = build_originals(question, compiler, launched, progress)
@@ -49,7 +58,7 @@ def retune(question: Question, progress: Progress) -> tuple[bytes, Report]:
     """
     sites = sites_of(question)
     progress("importing", 0, 1)
-    with Compiler(question.file, question.gpu) as compiler:
+    with compiler_for(question) as compiler:
         launches = record(question, compiler)
         launched = match(question, sites, launches)
         refuse_unwritable(question, launched)
@@ -70,15 +79,18 @@ def retune(question: Question, progress: Progress) -> tuple[bytes, Report]:
                 if configs != each.configs:
                     changes[each.index] = configs
             reports.append(report)
-    code = rewritten(question, changes)
+    code = rewritten(question, launched, changes)
     verdict = _verdict(question, reports)
     return code, report_of(question, launches, sites, reports, verdict, unread(question, code))
 
 
-def rewritten(question: Question, changes: Mapping[int, Sequence[Config]]) -> bytes:
+def rewritten(
+    question: Question, launched: Sequence[Launched], changes: Mapping[int, Sequence[Config]]
+) -> bytes:
     """The file with other configs at some sites. Raises Refused, naming the file, for one that can't be rewritten."""
     try:
-        return replace_configs(question.code, changes, question.at_definition)
+        live = {each.index: each.live.configs for each in launched}
+        return replace_configs(question.code, changes, question.at_definition, live)
     except Refused as refusal:
         raise Refused(f"{question.file.name}: {refusal}") from None
 
@@ -129,6 +141,7 @@ def report_of(
         for site in sites
         if site.line not in seen
     )
+    really = (f"the run was a real one, on this {question.gpu.name}",) if launches.really else ()
     ended = (f"the run ended early: {launches.ended}",) if launches.ended else ()
     return Report(
         question.file.name,
@@ -138,5 +151,5 @@ def report_of(
         tuple(reports),
         True,
         verdict,
-        (*ended, *idle, *notes),
+        (*really, *ended, *idle, *notes),
     )

@@ -12,6 +12,7 @@ READ_SHARED_MEMORY = (9, 10)  # major compute capabilities
 # Relative Frobenius error of A.T @ B.T, M 2048, N 4096, K 8192, standard normal float32 inputs, against
 # float64; measured on an H200 (Triton 3.6), where cuBLAS float32 has 1.6e-6 and cuBLAS TF32 2.9e-4.
 # Errors of sums grow no faster than the square root of K on such inputs.
+MEASURED_K = 8192
 MEASURED_ERROR = {
     "ieee": 1.6e-6,  # float32 multiply-adds, as cuBLAS; order of summation aside
     "tf32": 7.9e-4,  # tensor cores drop the operands' low 13 bits; 2.9e-4 if rounded to nearest first
@@ -21,11 +22,28 @@ MEASURED_ERROR = {
     "fp16x3": 8.4e-7,  # operands scaled and split into two float16 parts, three products
 }
 
-# Of M 2048, N 4096, K 8192 on an H200 (Triton 3.6): products of parts split in registers (tf32x3) and of parts
-# read from memory (fp16x3), as 2MNK a second; and what making those parts takes, which reads and writes
-# 8 bytes for each element.
-_IN_REGISTERS_FLOPS, _FROM_PARTS_FLOPS = 81e12, 191e12
+# Of the same product on an H200 (PyTorch 2.11, Triton 3.6): 2MNK a second. Operands that are split in registers
+# keep the tensor cores waiting; fp16x3 is of parts that are there already. For ieee it is cuBLAS, for fp16
+# the ceiling of 16-bit products.
+MEASURED_FLOPS = {
+    "ieee": 50e12,
+    "tf32": 352e12,
+    "bf16x3": 101e12,
+    "tf32x3": 81e12,
+    "fp16": 795e12,
+    "fp16x3": 191e12,
+}
+# And what making the parts takes.
 _LAUNCHES_S, _COPY_BYTES_PER_S = 10e-6, 3.4e12
+
+
+# Those whose products are of TF32's grade by design; all others are of float32's.
+TF32_GRADE = ("tf32", "fp16")
+
+
+def promise_of(problem: Problem) -> str:
+    """How float32 products are meant to be computed: `ieee` (float32 grade) or `tf32`."""
+    return "tf32" if problem.precision in TF32_GRADE else "ieee"
 
 
 def resolved_precision(problem: Problem, gpu: GpuSpec) -> str | None:
@@ -51,7 +69,12 @@ def _splitting_pays(problem: Problem, gpu: GpuSpec) -> bool:
     what splits in registers takes K in slices there.
     """
     tiles = -(-problem.m // 128) * -(-problem.n // 128) * problem.batches
-    from_parts = _FROM_PARTS_FLOPS * min(max(tiles, 1) / gpu.sms, 1.0)
-    operands = problem.m * problem.k + problem.k * problem.n
-    copied = _LAUNCHES_S + 8 * problem.batches * operands / _COPY_BYTES_PER_S
-    return problem.flops() * (1 / _IN_REGISTERS_FLOPS - 1 / from_parts) > copied
+    from_parts = MEASURED_FLOPS["fp16x3"] * min(max(tiles, 1) / gpu.sms, 1.0)
+    saved = 1 / MEASURED_FLOPS["tf32x3"] - 1 / from_parts
+    return problem.flops() * saved > splitting_seconds(problem, 2)
+
+
+def splitting_seconds(problem: Problem, parts: int) -> float:
+    """How long splitting the operands takes: 4 bytes of each element are read, and 2 written for each part."""
+    elements = problem.batches * (problem.m * problem.k + problem.k * problem.n)
+    return _LAUNCHES_S + (4 + 2 * parts) * elements / _COPY_BYTES_PER_S

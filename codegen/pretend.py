@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 import triton
@@ -18,10 +18,12 @@ from torch.overrides import TorchFunctionMode
 from triton.backends.compiler import GPUTarget
 
 from codegen.gpu import GpuSpec
+from codegen.spelled_out import SPELLED_OUT
 
 # Only fake tensors are on a GPU that is not there, and they have nothing to fill; a PyTorch without CUDA
 # refuses to fill them so, and with what is in torch.nn.init.
 _FILLS = (torch.Tensor.copy_, torch.Tensor.uniform_)
+_FROM_DATA = (torch.tensor, torch.as_tensor, torch.Tensor.new_tensor)
 
 
 class PretendDriver:
@@ -161,6 +163,11 @@ class PretendCuda(TorchFunctionMode):
             filled = args[0] if args else kwargs.get("tensor")
             if isinstance(filled, torch.Tensor) and filled.device.type == "cuda":
                 return filled
+        if self._device.type == "cuda":  # only fake tensors can be there
+            if function in SPELLED_OUT:
+                return SPELLED_OUT[function](*args, **kwargs)
+            if function in _FROM_DATA and (made_here := self._made_here(function, args, kwargs)):
+                return self._moved(made_here(), {})
         if function is torch.Tensor.cuda:
             return self._moved(args[0], {})
         if function is torch.Tensor.to and self._names_cuda(args[1:], kwargs):
@@ -179,6 +186,20 @@ class PretendCuda(TorchFunctionMode):
 
     def _names_cuda(self, args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
         return any(_is_cuda(arg) for arg in (*args, kwargs.get("device")))
+
+    def _made_here(
+        self, function: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]
+    ) -> Callable[[], torch.Tensor] | None:
+        """How to make a tensor from data on the CPU, where it is asked for on a GPU; None where it is not."""
+        beside = function is torch.Tensor.new_tensor
+        device = kwargs.get("device") or (args[0].device if beside else None)
+        if device is None or not _is_cuda(device):
+            return None
+        given = {name: value for name, value in kwargs.items() if name != "device"}
+        if beside:
+            given.setdefault("dtype", args[0].dtype)
+            args = args[1:]
+        return lambda: cast(torch.Tensor, torch.tensor(*args, **given))
 
     def _moved(self, tensor: torch.Tensor, kwargs: dict[str, Any], *args: Any) -> torch.Tensor:
         if tensor.device.type != self._device.type:

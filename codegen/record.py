@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,14 @@ class Record:
             raise BadInput(f"{path}: {error}") from None
         rest = {name: value for name, value in data.items() if name not in spec.to_json()}
         return cls(spec, dict.fromkeys(_FINDINGS) | rest)
+
+    def about(self, source: str) -> Record:
+        """The record with its findings if they are about this source; they say nothing of another."""
+        provenance = self.findings.get("provenance")
+        sha256 = provenance.get("sha256") if isinstance(provenance, dict) else None
+        if sha256 in (None, hashlib.sha256(source.encode()).hexdigest()):
+            return self
+        return replace(self, findings=self.findings | dict.fromkeys(_FINDINGS))
 
     def text(self) -> str:
         """The record as its file holds it."""

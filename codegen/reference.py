@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -77,9 +78,7 @@ class Reference:
     def function(self, dtype: torch.dtype | None) -> Callable[..., Any]:
         """What maps inputs to the result, its weights in `dtype`; None: their own."""
         if self._expression is not None:
-            code = compile(self._expression, "--reference", "eval")
-            scope = {"torch": torch, "F": torch.nn.functional}
-            return lambda *values: eval(code, scope | dict(zip(self._names, values, strict=False)))
+            return _written_out(self._expression, self._names)
         assert self._module is not None, "a reference that is True"
         torch.manual_seed(self._seed)
         with torch.device(self._device):
@@ -89,12 +88,28 @@ class Reference:
         self.state = model.state_dict()
         if dtype is not None:
             model = model.to(dtype)
-        return lambda *values: model(*values)
+        function: Callable[..., Any] = model
+        return function
 
     def compute(self, values: Sequence[Any], dtype: torch.dtype | None) -> Outputs:
         """The result on these inputs, computed in `dtype`; None: in the inputs' own."""
         with torch.no_grad():
             return flat(self.function(dtype)(*(cast(value, dtype) for value in values)))
+
+
+def _written_out(expression: str, names: Sequence[str]) -> Callable[..., Any]:
+    """The expression as the body of a function of its own, of which torch.compile sees every operation.
+
+    It sees nothing of what `eval` runs, and gives up on code that it has met with many other values.
+    """
+    arguments = "".join(f"{name}=None, " for name in names)
+    tree = ast.parse(f"lambda {arguments}*_: 0", "--reference", "eval")
+    assert isinstance(tree.body, ast.Lambda)
+    tree.body.body = ast.parse(expression.strip(), "--reference", "eval").body
+    function: Callable[..., Any] = eval(
+        compile(tree, "--reference", "eval"), {"torch": torch, "F": torch.nn.functional}
+    )
+    return function
 
 
 @contextlib.contextmanager

@@ -33,6 +33,14 @@ def render(
     """
     import black  # here, as Jinja below: a tenth of a second that `codegen --help` need not wait for
 
+    source = filled_in(problem, gpu, configs, interface)
+    return black.format_str(source, mode=black.Mode(line_length=100))
+
+
+def filled_in(
+    problem: Problem, gpu: GpuSpec, configs: Configs, interface: Interface | None = None
+) -> str:
+    """The kernel file before it is formatted, which is what takes time."""
     form = find_family(problem.family).form(problem, gpu)
     for kernel in form.kernels:
         if not configs.get(kernel):
@@ -49,7 +57,7 @@ def render(
     for name in spec.model.arguments:
         if f"\ndef {name}(" in source:
             raise BadInput(f"forward's argument {name} has the name of a function of the file")
-    return black.format_str(source, mode=black.Mode(line_length=100))
+    return source
 
 
 def choose(problem: Problem, gpu: GpuSpec, without: Container[tuple[str, Config]] = ()) -> Configs:

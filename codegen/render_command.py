@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import click
 
 from codegen.families import FAMILIES
 from codegen.gpu import GpuSpec, find_gpu
-from codegen.interface import Interface
 from codegen.outcome import BadInput, Refused
 from codegen.problem import (
     BATCHED,
@@ -25,7 +26,7 @@ from codegen.problem import (
 )
 from codegen.record import Record, file_stem
 from codegen.render import choose
-from codegen.spec import Spec
+from codegen.spec import Spec, Wanted
 
 ACCEPTED, REFUSED = 0, 1
 DEFAULT_SHAPE = "m=4096,n=4096,k=4096"
@@ -37,7 +38,9 @@ DEFAULT_SHAPE = "m=4096,n=4096,k=4096"
 @click.option(
     "--shape",
     metavar="m=..,n=..,k=..",
-    help=f"Sizes to choose configs for; the kernel takes any. [default: {DEFAULT_SHAPE}]",
+    multiple=True,
+    help=f"Sizes to choose configs for; the kernel takes any. Repeat for several, to be weighed by timing. "
+    f"[default: {DEFAULT_SHAPE}]",
 )
 @click.option(
     "--layout", type=click.Choice(LAYOUTS), help="n as it enters the product, t transposed."
@@ -50,6 +53,11 @@ DEFAULT_SHAPE = "m=4096,n=4096,k=4096"
 )
 @click.option(
     "--precision", type=click.Choice(PRECISIONS), help="Of float32. [default: float32 grade]"
+)
+@click.option(
+    "--max-error",
+    metavar="E",
+    help="Instead of --precision: the fastest whose documented relative error on normal inputs is at most E.",
 )
 @click.option("--triangle", type=click.Choice(TRIANGLES), help="Of the operands, for trimm.")
 @click.option("--batch", metavar="N,N", help="Leading sizes of the result.")
@@ -66,6 +74,11 @@ DEFAULT_SHAPE = "m=4096,n=4096,k=4096"
 )
 @click.option("-o", "--output", metavar="DIR", help="Write the file there, and its record.")
 @click.option(
+    "--measure/--no-measure",
+    default=None,
+    help="Time every candidate on the GPU. [default: if the target is in this machine; for a record, no]",
+)
+@click.option(
     "--no-verify", is_flag=True, help="Neither compile the configs for the GPU nor run them."
 )
 @click.option(
@@ -77,17 +90,20 @@ def render(
     gpu: str | None,
     problem: str | None,
     output: str | None,
+    measure: bool | None,
     no_verify: bool,
     check: bool,
     listing: bool,
+    shape: tuple[str, ...],
     **fields: str | None,
 ) -> int:
     """Render a kernel file for a problem and a GPU.
 
     The problem is FAMILY (gemm or trimm) with the options, or what the Model of --problem computes, or
     SPEC.json, a record as kept in generated/. For the first two, configs are chosen, compiled for the GPU,
-    and run in Triton's interpreter. The code goes to standard output, or with -o into a folder, its record
-    beside it.
+    and run in Triton's interpreter. With the GPU here, every candidate is checked and timed on it instead, and
+    the fastest are chosen. The code goes to standard output, or with -o into a folder, its record beside it,
+    and where it was measured the evidence.
 
     With --check, the arguments are records, the files beside them, or folders (default: generated), and
     the exit status is 1 where a file is not what its record renders to.
@@ -97,60 +113,85 @@ def render(
         return ACCEPTED
     if check:
         return _check(what or ("generated",))
+    if no_verify and measure:
+        raise click.UsageError("--no-verify and --measure exclude each other.")
+    how = _How(False if no_verify else measure, not no_verify, output)
     if problem:
         if what:
             raise click.UsageError("--problem says what to render: name no family, no record.")
-        _put(*_of_model(Path(problem), gpu, no_verify, fields), output)
+        model = Path(problem)
+        _put(*_of_model(model, gpu, shape, fields), how)
         return ACCEPTED
     if not what:
         raise click.UsageError("Name a family, a record, or --problem: gemm, generated/NAME.json.")
     if len(what) > 1 and not output:
         raise click.UsageError("Several need -o DIR.")
     for name in what:
-        record = _record(name, gpu, no_verify, fields)
-        _put(record, _stem(name, record), output)
+        if name.endswith(".json"):
+            _put_record(name, gpu, shape, fields, how)
+        else:
+            _put(*_of_family(name, gpu, shape, fields), how)
     return ACCEPTED
 
 
-def _record(name: str, gpu: str | None, no_verify: bool, fields: dict[str, str | None]) -> Record:
-    """A record read from a file, or made for a family with configs chosen for the GPU."""
-    if name.endswith(".json"):
-        given = [f"--{field.replace('_', '-')}" for field, text in fields.items() if text]
-        if given or gpu:
-            raise BadInput(
-                f"{name} is a whole spec: {(given or ['--gpu'])[0]} cannot be added to it"
-            )
-        return Record.read(Path(name))
+@dataclass(frozen=True)
+class _How:
+    """What is done with a file before it is written, and where it goes."""
+
+    measure: bool | None  # None: where it can be
+    verify: bool
+    output: str | None
+
+
+def _put_record(
+    name: str, gpu: str | None, shape: Sequence[str], fields: Mapping[str, str | None], how: _How
+) -> None:
+    """The file that a record describes; with --measure, its configs found anew."""
+    path = Path(name)
+    given = [f"--{field.replace('_', '-')}" for field, text in fields.items() if text]
+    given += ["--shape"] if shape else []
+    if given or gpu:
+        raise BadInput(f"{name} is a whole spec: {(given or ['--gpu'])[0]} cannot be added to it")
+    record = Record.read(path)
+    if not how.measure:
+        _write(record, path.stem, how.output)
+        return
+    if record.spec.interface:
+        raise BadInput(f"{name}: --measure: it is of a model: give that with --problem instead")
+    _put(Wanted(record.spec.problem, record.spec.gpu), path.stem, how)
+
+
+def _of_family(
+    name: str, gpu: str | None, shape: Sequence[str], fields: Mapping[str, str | None]
+) -> tuple[Wanted, str]:
+    """What the options ask for, and what to call the file: after what is in it."""
     target = _target(gpu)
-    problem = _problem(name, dict(fields))
-    if no_verify:
-        return Record(Spec(problem, target, choose(problem, target)))
-    return Record(_verified(problem, target, None, None))
-
-
-def _stem(name: str, record: Record) -> str:
-    """What to call the file: as its record is called, or after what is in it."""
-    return Path(name).stem if name.endswith(".json") else file_stem(record.spec)
+    asked, fields = fields["max_error"], {**fields, "max_error": None}
+    problem, *more = (
+        _problem(name, {**fields, "shape": sizes}) for sizes in shape or (DEFAULT_SHAPE,)
+    )
+    problem = _within(asked, problem, target)
+    more = [replace(each, precision=problem.precision) for each in more]
+    return Wanted(problem, target, more_shapes=tuple(more)), file_stem(Spec(problem, target, {}))
 
 
 def _of_model(
-    path: Path, gpu: str | None, no_verify: bool, fields: dict[str, str | None]
-) -> tuple[Record, str]:
-    """The record of a problem file's model, and what to call it."""
+    path: Path, gpu: str | None, shape: Sequence[str], fields: Mapping[str, str | None]
+) -> tuple[Wanted, str]:
+    """What a problem file's model asks for, and what to call the file: as that one, and the GPU."""
     given = [f"--{name.replace('_', '-')}" for name, text in fields.items() if text]
-    if given and given != ["--precision"]:
-        raise BadInput(f"{path} says what to compute: {given[0]} cannot be added to it")
+    given += ["--shape"] if shape else []
+    for option in given:
+        if option not in ("--precision", "--max-error"):
+            raise BadInput(f"{path} says what to compute: {option} cannot be added to it")
     target = _target(gpu)
     from codegen.tracing import read_problem
 
     problem, interface = read_problem(path)
-    problem = replace(problem, precision=fields["precision"])
-    if no_verify:
-        spec = Spec(problem, target, choose(problem, target), interface)
-    else:
-        spec = _verified(problem, target, interface, path)
+    problem = _within(fields["max_error"], replace(problem, precision=fields["precision"]), target)
     words = re.sub(r"\W+", "_", f"{path.stem}_{target.key}", flags=re.ASCII)
-    return Record(spec), words if words.isidentifier() else f"problem_{words}"
+    stem = words if words.isidentifier() else f"problem_{words}"
+    return Wanted(problem, target, interface, path), stem
 
 
 def _target(gpu: str | None) -> GpuSpec:
@@ -159,20 +200,83 @@ def _target(gpu: str | None) -> GpuSpec:
     return find_gpu(gpu)
 
 
-def _verified(
-    problem: Problem, gpu: GpuSpec, interface: Interface | None, model: Path | None
-) -> Spec:
+def _within(max_error: str | None, problem: Problem, gpu: GpuSpec) -> Problem:
+    """The problem at the precision that --max-error leads to, where it is given."""
+    if max_error is None:
+        return problem
+    if problem.precision is not None:
+        raise BadInput("--max-error chooses the precision: leave --precision out")
+    try:
+        bound = float(max_error)
+    except ValueError:
+        bound = math.nan
+    if not 0 < bound < math.inf:
+        raise BadInput(f"--max-error: {max_error[:40]!r} is no positive number")
+    from codegen.tolerance import documented_error, precision_within
+
+    precision = precision_within(problem, gpu, bound)
+    error = documented_error(precision, problem.k)
+    click.echo(
+        f"codegen: --max-error {bound:g} leads to --precision {precision}: documented error {error:.1e} "
+        f"with K={problem.k}",
+        err=True,
+    )
+    return replace(problem, precision=precision)
+
+
+def _put(wanted: Wanted, stem: str, how: _How) -> None:
+    """The file with configs chosen for what is wanted: by timing, by the compiler's word, or by the model alone."""
+    why_not = _why_not_measured(wanted, how.measure)
+    if why_not is None:
+        _write_measured(wanted, stem, how.output)
+        return
+    if wanted.more_shapes:
+        raise BadInput(f"several --shape can only be weighed by timing: {why_not}")
+    spec = _verified(wanted) if how.verify else wanted.spec(choose(wanted.problem, wanted.gpu))
+    _write(Record(spec), stem, how.output)
+
+
+def _why_not_measured(wanted: Wanted, asked: bool | None) -> str | None:
+    """Why the file is not measured, as a clause; None: it is. Raises BadInput when it is asked for and can't be."""
+    if asked is False:
+        return "leave --no-measure and --no-verify out"
+    from codegen.benches import is_to_be_measured, why_not_measured
+    from codegen.search import question_of
+
+    question = question_of(wanted)
+    return None if is_to_be_measured(question, asked) else why_not_measured(question)
+
+
+def _write_measured(wanted: Wanted, stem: str, output: str | None) -> None:
+    from codegen.benches import on_this_gpu
+    from codegen.keep import dossier_of, keep, with_findings
+    from codegen.present import console, print_report, progress
+    from codegen.search import search
+
+    screen = console()
+    with on_this_gpu() as bench, progress(screen) as show:
+        found = search(wanted, bench, show)
+    dossier = dossier_of(found.acceptance)
+    path = _write(with_findings(Record(found.spec), dossier), stem, output)
+    print_report(found.report, screen)
+    if path:
+        for kept in keep(dossier, path):
+            click.echo(f"codegen: wrote {kept}", err=True)
+
+
+def _verified(wanted: Wanted) -> Spec:
     """The problem with configs that fit the GPU and are right. Raises Refused where one is wrong."""
     from codegen.fitting import choose_compiled, why_not
     from codegen.trial import run_rendered
 
-    configs, compiled = choose_compiled(problem, gpu)
+    gpu = wanted.gpu
+    configs, compiled = choose_compiled(wanted.problem, gpu)
     for (kernel, config), result in compiled.items():
         refusal = why_not(gpu, result)
         if refusal:
             click.echo(f"codegen: {kernel} {config} left out: {refusal}", err=True)
-    spec = Spec(problem, gpu, configs, interface)
-    accuracies = run_rendered(spec, model)
+    spec = wanted.spec(configs)
+    accuracies = run_rendered(spec, wanted.model)
     worst = max(accuracies.values(), key=lambda accuracy: accuracy.relative_error)
     click.echo(
         f"codegen: {len(accuracies)} configs compiled for the {gpu.name} and right in the interpreter: "
@@ -182,12 +286,10 @@ def _verified(
     return spec
 
 
-def _problem(family: str, fields: dict[str, str | None]) -> Problem:
+def _problem(family: str, given: Mapping[str, str | None]) -> Problem:
     """The problem that the options describe, through the same checks as one read from JSON."""
-    data: dict[str, object] = {
-        "family": family,
-        "shape": _sizes(fields.pop("shape") or DEFAULT_SHAPE),
-    }
+    fields = dict(given)
+    data: dict[str, object] = {"family": family, "shape": _sizes(fields.pop("shape") or "")}
     batch, epilogue = fields.pop("batch"), fields.pop("epilogue")
     if batch:
         data["batch"] = [_number("--batch", size) for size in batch.split(",")]
@@ -208,21 +310,25 @@ def _number(where: str, text: str) -> int:
     return int(text)
 
 
-def _put(record: Record, stem: str, output: str | None) -> None:
-    """The file to standard output, or with its record into a folder; only if it keeps the required order."""
+def _write(record: Record, stem: str, output: str | None) -> Path | None:
+    """The file to standard output, or with its record into a folder; only if it keeps the required order.
+
+    Returns where it is.
+    """
     source = _source(f"{stem}.json", record)
     _refuse_findings(stem, source)
     if output is None:
         click.echo(source, nl=False)
-        return
+        return None
     from codegen.write import write_whole
 
     folder = Path(output)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{stem}.py"
     write_whole(path, source.encode())
-    write_whole(path.with_suffix(".json"), record.text().encode())
+    write_whole(path.with_suffix(".json"), record.about(source).text().encode())
     click.echo(f"codegen: wrote {path} and its record", err=True)
+    return path
 
 
 def _source(name: str, record: Record) -> str:

@@ -23,13 +23,17 @@ class GuardFailed(Refused):
 
 
 def replace_configs(
-    source: bytes, changes: Mapping[int, Sequence[Config]], at_definition: bool = False
+    source: bytes,
+    changes: Mapping[int, Sequence[Config]],
+    at_definition: bool = False,
+    live: Mapping[int, Sequence[Config]] | None = None,
 ) -> bytes:
     """The source with other configs at some sites: index into `find_sites(source)` -> the new list.
 
     The entries stand in the order given. One that is there already keeps its text and its comments;
     another is written as its nearest sibling is. With `at_definition` a comprehension or a factory that
-    only this site uses is replaced where it is defined.
+    only this site uses is replaced where it is defined. `live` says what the running kernels hold, where
+    that is known: the file alone may not say whether a list has one config or several.
 
     Raises `BadInput` for a source that can't be read, `Refused` for a site whose configs can't be
     rewritten, `GuardFailed` where the result fails its check.
@@ -37,7 +41,7 @@ def replace_configs(
     try:
         file = parse(source)
         located = locate(file, changes, at_definition)
-        result = _replaced(file, located, changes)
+        result = _replaced(file, located, changes, live or {})
         if result != source:
             _check(file, located, result, changes)
     except RecursionError:
@@ -58,13 +62,16 @@ def left_over(before: bytes, after: bytes) -> tuple[tuple[int, str], ...]:
 
 
 def _replaced(
-    file: SourceFile, located: Mapping[int, Located], changes: Mapping[int, Sequence[Config]]
+    file: SourceFile,
+    located: Mapping[int, Located],
+    changes: Mapping[int, Sequence[Config]],
+    live: Mapping[int, Sequence[Config]],
 ) -> bytes:
     edits = [
         edit
         for index, configs in changes.items()
         if not same(located[index].site.configs, configs)
-        for edit in site_edits(located[index], configs)
+        for edit in site_edits(located[index], configs, live.get(index))
     ]
     text = file.text
     for edit in sorted(edits, key=lambda edit: edit.span, reverse=True):
@@ -92,7 +99,7 @@ def _check(
         if not _as_intended(written[index].site.configs, configs):
             line = written[index].site.line
             raise GuardFailed(f"read back: line {line}: not the configs intended")
-    if _replaced(after, written, changes) != result:
+    if _replaced(after, written, changes, {}) != result:
         raise GuardFailed("second run: it changes the result again")
 
 

@@ -15,6 +15,7 @@ WIDTH, HEIGHT = 420.0, 400.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 12.0, 14.0, 40.0
 _DOTS_AT = 0.42  # of the plot's width: what is left of them is for the slope, and right for labels
 _LINE = 15.0  # height of a label
+_LABEL = 24  # letters that there is room for
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def roofline(
         _placed(dots, x(intensity), y, (top, bottom)),
         _ticks(x_low, x_high, x),
         _ticks(low, high, y, (1, 2, 5)),
-        "; ".join(f"{dot.label} {dot.tflops:.3g} TFLOP/s" for dot in dots),
+        "; ".join(f"{dot.label} {three_digits(dot.tflops)} TFLOP/s" for dot in dots),
     )
 
 
@@ -139,9 +140,19 @@ def _placed(
     ordered = sorted(dots, key=lambda dot: -dot.tflops)
     wanted = [y(dot.tflops) for dot in ordered]
     return tuple(
-        Placed(dot, x, at, x + 34, label + 4, f"{dot.label}  {dot.tflops:.3g}")
+        Placed(dot, x, at, x + 34, label + 4, f"{_short(dot.label)}  {three_digits(dot.tflops)}")
         for dot, at, label in zip(ordered, wanted, spread(wanted, *span, _LINE), strict=True)
     )
+
+
+def three_digits(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _short(label: str) -> str:
+    """Its end says which config it is, its beginning whose."""
+    kept = _LABEL // 2
+    return label if len(label) <= _LABEL else f"{label[:kept].rstrip()}…{label[-kept:].lstrip()}"
 
 
 def spread(wanted: Sequence[float], first: float, last: float, gap: float) -> list[float]:

@@ -74,18 +74,25 @@ def _judged(row: Row, result: Checked) -> Row:
 
 
 def trimmed(rows: Sequence[Row], gpu: GpuSpec, bound: str | None, limit: int) -> list[Row]:
-    """The rows with only the `limit` best-scored originals kept."""
+    """The rows with only the `limit` best-scored originals kept; of equal machine code one before any twin."""
     scores = {
         index: score(fitted(row), gpu, bound)
         for index, row in enumerate(rows)
         if row.status == "kept"
     }
-    best = sorted(scores, key=lambda index: (-scores[index], index))[:limit]
+    first: dict[str, int] = {}
+    for index in scores:
+        first.setdefault(fitted(rows[index]).resources.binary, index)
+    twins = scores.keys() - first.values()
+    best = sorted(scores, key=lambda index: (index in twins, -scores[index], index))[:limit]
 
     def trim(index: int, row: Row) -> Row:
         if index not in scores or index in best:
             return row
-        reason = f"beyond --max-configs {limit}: score {scores[index]:.2f}, below the {limit} kept"
+        why = f"score {scores[index]:.2f}, below the {limit} kept"
+        if index in twins:
+            why = f"the same machine code as #{first[fitted(row).resources.binary]}"
+        reason = f"beyond --max-configs {limit}: {why}"
         return replace(row, status="dropped", reason=reason, dropped_at="limit")
 
     return [trim(index, row) for index, row in enumerate(rows)]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from codegen.benchmark import ROWS, Case, Row
+from codegen.benchmark import ROWS, Case, Row, cases
 from codegen.evidence import Machine
+from codegen.gpu import known_gpus
+from codegen.limits import Limit, limit_of
+from codegen.wire import from_wire, to_wire
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,8 @@ class Outcome:
     config: str  # of the kernel, the fastest that is right
     others: tuple[Side, ...] = ()
     skipped: tuple[tuple[str, str], ...] = ()  # label, why
+    rounds: int = 0  # that the medians are of
+    kernel: str = ""  # what the file was rendered from, as a hash
 
     @property
     def opponent(self) -> Side | None:
@@ -84,7 +89,7 @@ def standings(outcomes: Sequence[Outcome]) -> tuple[Standing, ...]:
 
 def as_json(machine: Machine, date: str, outcomes: Sequence[Outcome]) -> dict[str, Any]:
     return {
-        "machine": asdict(machine),
+        "machine": to_wire(machine),
         "date": date,
         "cases": [
             {
@@ -95,12 +100,44 @@ def as_json(machine: Machine, date: str, outcomes: Sequence[Outcome]) -> dict[st
                 "speedup": outcome.speedup,
                 "tflops": outcome.tflops,
                 "config": outcome.config,
-                "sides": [asdict(side) for side in (outcome.ours, *outcome.others) if side],
+                "ours": to_wire(outcome.ours),
+                "others": to_wire(outcome.others),
                 "skipped": dict(outcome.skipped),
+                "rounds": outcome.rounds,
+                "kernel": outcome.kernel,
             }
             for outcome in outcomes
         ],
     }
+
+
+def read_json(data: Any) -> tuple[Machine, tuple[Outcome, ...]]:
+    """What `as_json` writes, without cases that are no longer in the table as they were then.
+
+    Raises ValueError where it is none of that.
+    """
+    known = {case.name: case for case in cases()}
+    try:
+        machine = from_wire(Machine, data["machine"])
+        read = [_outcome(known.get(each["name"]), each) for each in data["cases"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it is no benchmark: {error}") from None
+    return machine, tuple(outcome for outcome in read if outcome)
+
+
+def _outcome(case: Case | None, data: dict[str, Any]) -> Outcome | None:
+    then = data["problem"], data["reference"]
+    if case is None or (case.problem.to_json(), case.reference) != then:
+        return None
+    return Outcome(
+        case,
+        from_wire(Side, data["ours"]) if data["ours"] else None,
+        str(data["config"]),
+        from_wire(tuple[Side, ...], data["others"]),
+        tuple((str(label), str(why)) for label, why in data["skipped"].items()),
+        int(data["rounds"]),
+        str(data["kernel"]),
+    )
 
 
 def target(case: Case) -> float | None:
@@ -113,7 +150,7 @@ def as_markdown(machine: Machine, date: str, outcomes: Sequence[Outcome]) -> str
     lines = [
         f"{machine.gpu}, driver {machine.driver}, CUDA {machine.cuda}, PyTorch {machine.torch}, "
         f"Triton {machine.triton}, {date}. Speed-up: the fastest of those it is against, over the kernel; "
-        "medians of interleaved rounds. Errors are relative, against float64.",
+        "medians of interleaved rounds. Limit: what docs/performance.md counts. Errors are relative, against float64.",
         "",
         "| | against | cases | geometric mean | least | wanted | missed |",
         "|---|---|---|---|---|---|---|",
@@ -126,11 +163,24 @@ def as_markdown(machine: Machine, date: str, outcomes: Sequence[Outcome]) -> str
         )
     lines += [
         "",
-        "| case | µs | TFLOP/s | error | against | µs | error | speed-up | config | others, µs |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| case | µs | limit, µs | TFLOP/s | error | against | µs | error | speed-up | config | others, µs |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    lines += [_case(outcome) for outcome in outcomes]
+    gpu = next((gpu for gpu in known_gpus() if gpu.name == machine.gpu), None)
+    lines += [
+        _case(outcome, limit_of(outcome.case.problem, gpu) if gpu else None) for outcome in outcomes
+    ]
     return "\n".join(lines) + "\n"
+
+
+def in_one_line(outcome: Outcome) -> str:
+    """`gemm-bf16-nn-4096x4096x4096: 183.1 µs, 1.03 x eager`, or why there are no times."""
+    name, ours, opponent = outcome.case.name, outcome.ours, outcome.opponent
+    if ours is None:
+        why = "; ".join(f"{label}: {why}" for label, why in outcome.skipped)
+        return f"{name}: not timed: {why or 'for no reason that was found'}"
+    ahead = f"{outcome.speedup:.2f} x {opponent.label}" if opponent else "nothing to compare with"
+    return f"{name}: {ours.median_us:.1f} µs, {ahead}"
 
 
 def _wanted(row: Row, outcomes: Sequence[Outcome]) -> str:
@@ -140,17 +190,19 @@ def _wanted(row: Row, outcomes: Sequence[Outcome]) -> str:
     return ", ".join(words) or " / ".join(f"{value:g}" for value in own)
 
 
-def _case(outcome: Outcome) -> str:
-    skipped = [f"{label}: {why}" for label, why in outcome.skipped]
+def _case(outcome: Outcome, limit: Limit | None) -> str:
+    skipped = [_cell(f"{label}: {why}") for label, why in outcome.skipped]
+    least = f"{limit.us:.1f}" if limit else "–"
     ours, opponent = outcome.ours, outcome.opponent
     if ours is None:
-        return f"| {outcome.case.name} | – | – | – | – | – | – | – | – | {'; '.join(skipped)} |"
+        return f"| {outcome.case.name} | – | {least} | – | – | – | – | – | – | – | {'; '.join(skipped)} |"
     others = [
         f"{side.label} {side.median_us:.1f}" for side in outcome.others if side is not opponent
     ]
     cells = [
         outcome.case.name,
         f"{ours.median_us:.1f}",
+        least,
         (
             f"{outcome.tflops:.0f}"
             if outcome.tflops and outcome.tflops >= 10
@@ -165,6 +217,11 @@ def _case(outcome: Outcome) -> str:
         "; ".join([*others, *skipped]),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _cell(text: str) -> str:
+    """Somebody's text, which may hold what ends a cell."""
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _error(side: Side) -> str:

@@ -6,7 +6,7 @@ Looks and never touches; `rewrite.py` edits.
 from __future__ import annotations
 
 import ast
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from codegen.config import Config
@@ -49,12 +49,30 @@ class Site:
     unsettled: str | None
     refusal: str | None
     edited: str | None  # `entry by entry`, `replaced by a list`; the line, if not the site's
-    extending_is_unsafe: str | None  # why one config must not become several
+    # Why running the kernel again on its own output is wrong. None: nothing shows that, or it is done already.
+    runs_once: str | None
     key: tuple[str, ...] | None  # the names in `key`; None where they are no literals
     resets: tuple[str, ...]  # which of reset_to_zero, restore_value, pre_hook, post_hook are given
     above: tuple[str, ...]  # the decorators above, as source text, outermost first
     between: tuple[str, ...]  # those between autotune and jit; all beneath where there is no jit
     jit: str | None  # the jit decorator, as source text; None where there is none beneath
+
+    def why_one(self, now: Sequence[Config] | None, wanted: Sequence[Config]) -> str | None:
+        """Why the list that holds the configs `now` (None: not known) must not become `wanted`; None: it may.
+
+        Triton does not benchmark a list of one. With a second config it runs the kernel many times while
+        tuning, which a `pre_hook` can put right in each config that has one.
+        """
+        benchmarked = now is not None and len(now) > 1
+        if benchmarked or len(wanted) < 2 or all(config.hooked for config in wanted):
+            return None
+        unknown = (
+            "" if now is not None else "whether it has one config is not known from the file: "
+        )
+        return self.runs_once and (
+            f"{unknown}{self.runs_once}, and with more than one config Triton runs it many times while tuning: "
+            "give autotune reset_to_zero or restore_value first"
+        )
 
 
 @dataclass(frozen=True)
@@ -125,7 +143,11 @@ def _read(
         unsettled=unsettled,
         refusal=refusal,
         edited=None if refusal or target is None else _edited(target),
-        extending_is_unsafe=None if resets else _unsafe(place.function, data, functions),
+        runs_once=(
+            repeats_badly(place.function, functions)
+            if place.function and not resets and len(data or ()) < 2
+            else None
+        ),
         key=_names(argument(place.call, "key")),
         resets=resets,
         above=tuple(map(file.one_line, place.above)),
@@ -161,21 +183,6 @@ def _unfit(place: Place, imports: Imports, unread: ast.expr | None) -> str | Non
     if by_position and not is_triton_autotune(imports.qualified(place.call.func) or ""):
         return "which argument of this decorator holds the configs is not known"
     return None
-
-
-def _unsafe(
-    kernel: FunctionDef | None,
-    configs: tuple[Config, ...] | None,
-    functions: Mapping[str, FunctionDef],
-) -> str | None:
-    hooked = configs and any(name == "pre_hook" for name, _ in configs[0].extra)
-    if kernel is None or hooked or (configs is not None and len(configs) > 1):
-        return None
-    why = repeats_badly(kernel, functions)
-    return why and (
-        f"{why}, and with more than one config Triton runs it many times while tuning: "
-        "give autotune reset_to_zero or restore_value first"
-    )
 
 
 def _edited(target: Target) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from codegen.config import Config
@@ -69,6 +70,20 @@ class Spec:
             ) from None
         interface = Interface.from_json(data["model"]) if "model" in data else None
         return cls(Problem.from_json(data["problem"]), find_gpu(data["gpu"]), configs, interface)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to render a file for."""
+
+    problem: Problem
+    gpu: GpuSpec
+    interface: Interface | None = None
+    model: Path | None = None  # the problem file that it comes from
+    more_shapes: tuple[Problem, ...] = ()  # the same problem at other sizes, to be fast on too
+
+    def spec(self, configs: Configs) -> Spec:
+        return Spec(self.problem, self.gpu, configs, self.interface)
 
 
 @dataclass(frozen=True)

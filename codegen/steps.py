@@ -31,7 +31,12 @@ class Launched:
     @property
     def configs(self) -> tuple[Config, ...]:
         """As written where the syntax tree settles them, else as they are once the file is imported."""
-        return self.live.configs if self.site.configs is None else self.site.configs
+        return self.site.configs or self.live.configs  # of an empty list Triton makes its default
+
+    @property
+    def must_stay_one(self) -> str | None:
+        """Why no neighbour may join a single config; a hook that it has, its neighbours have too."""
+        return self.site.why_one(self.configs, (*self.configs, *self.configs))
 
     @property
     def refusal(self) -> str | None:
@@ -241,7 +246,7 @@ def proposed(
         )
 
     kept = sum(row.status == "kept" for row in rows)
-    unsafe = each.site.extending_is_unsafe if len(rows) == 1 else None
+    unsafe = each.must_stay_one
     if unsafe:
         report = replace(report, note=f"none added: {unsafe}")
     elif question.max_configs and kept > question.max_configs:

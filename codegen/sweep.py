@@ -1,4 +1,4 @@
-"""Every config of a file and every neighbour the rules allow: compiled, checked and timed, none of it scored.
+"""Every config that is to be tried in a file: compiled, checked and timed, none of it scored.
 
 Compiling runs ahead on all cores while what is compiled is checked on the GPU; timing starts when both are
 done. What cannot win is not timed, and how that is known stands in its row: it does not compile, it cannot
@@ -8,7 +8,6 @@ launch (the occupancy calculator's word), it is the same machine code as an earl
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -22,14 +21,15 @@ from codegen.contest import (
     Terms,
     check,
     check_one,
+    entries_at,
     first_of,
     first_right,
     label,
     time_all,
 )
-from codegen.evidence import Case, Checkup, Choice, Finding
+from codegen.evidence import Case, Checkup, Choice
 from codegen.inputs import InputSpec, TensorSpec
-from codegen.judge import fault_of
+from codegen.judge import fault_of, worst_of
 from codegen.measure import Bench
 from codegen.outcome import Accuracy
 from codegen.propose import every_neighbour
@@ -43,16 +43,12 @@ from codegen.verify import Against
 
 @dataclass(frozen=True)
 class Entrant:
-    """A config that takes part: an original, or a neighbour of one."""
+    """A config that takes part."""
 
     entry: Entry
     config: Config  # as it stands in the file, or would
-    origin: int | None = None  # of a neighbour: the number of the original
-    reason: str = "original"
-
-    @property
-    def kind(self) -> str:
-        return "original" if self.origin is None else "neighbour"
+    kind: str  # original (of the user's file), neighbour (of an original), candidate (of a family of kernels)
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -70,20 +66,25 @@ class Tried:
 
 def entrants(question: Question, launched: Sequence[Launched]) -> list[Entrant]:
     """The originals of every kernel, then their neighbours; none for a kernel whose list must stay as it is."""
+    return [*own(launched, "original"), *_neighbours(question, launched)]
+
+
+def own(launched: Sequence[Launched], kind: str) -> list[Entrant]:
+    """Every config of the file as it stands."""
+    sites = [each.live for each in launched]
+    return [
+        Entrant(entry, config, kind, kind)
+        for place, each in enumerate(launched)
+        for entry, config in zip(entries_at(kind, place, sites), _as_written(each), strict=True)
+    ]
+
+
+def _neighbours(question: Question, launched: Sequence[Launched]) -> list[Entrant]:
     sites = [each.live for each in launched]
     found: list[Entrant] = []
     for place, each in enumerate(launched):
-        for number, (config, live) in enumerate(
-            zip(_as_written(each), each.live.configs, strict=True)
-        ):
-            choice = Choice(
-                each.live.kernel, each.live.line, number, live.warps or 0, live.stages or 0
-            )
-            name = label("original", each.live, sites, number)
-            found.append(Entrant(Entry(name, place, choice), config))
-    for place, each in enumerate(launched):
         configs = each.configs
-        fixed = each.refusal or (each.site.extending_is_unsafe if len(configs) == 1 else None)
+        fixed = each.refusal or each.must_stay_one
         near = [] if fixed else every_neighbour(list(enumerate(configs)), question.stage, configs)
         for number, one in enumerate(near, len(configs)):
             config = one.config
@@ -92,7 +93,7 @@ def entrants(question: Question, launched: Sequence[Launched]) -> list[Entrant]:
             )
             name = label("neighbour", each.live, sites, number)
             reason = f"#{one.origin} with {change(configs[one.origin], config)}"
-            found.append(Entrant(Entry(name, place, choice), config, one.origin, reason))
+            found.append(Entrant(Entry(name, place, choice), config, "neighbour", reason))
     return found
 
 
@@ -106,16 +107,18 @@ def sweep(
     question: Question,
     compiler: Compiler,
     launched: Sequence[Launched],
+    field: Sequence[Entrant],
     given: Sequence[tuple[InputSpec, ...]],
     ready: Callable[[], Bench],
     progress: Progress,
+    promise: str | None = None,
 ) -> tuple[list[Tried], Terms]:
-    """Every entrant, in order, with its times; and at which precision the originals keep their promise.
+    """Every entrant of the field, in order, with its times; and how float32 products are meant to be computed.
 
-    `ready` waits for the bench, which may be waking still when the first configs are compiled.
+    Without a `promise` that is the precision that most of the originals keep. The originals stand first in the
+    field. `ready` waits for the bench, which may be waking still when the first configs are compiled.
     Raises BadInput when the reference fails.
     """
-    field = entrants(question, launched)
     path, cases = question.file.path, given_cases(given)
     against = Against(question.problem, question.reference)
     jobs = [
@@ -133,10 +136,10 @@ def sweep(
             Tried(one, built_row(question.gpu, one.config, result, one.kind, one.reason))
             for one, result in zip(field, built, strict=True)
         )
-        originals = list(islice(compiled, sum(one.origin is None for one in field)))
+        originals = list(islice(compiled, sum(one.kind == "original" for one in field)))
         fit = [each.entrant.entry for each in originals if each.row.status == "kept"]
         bench = ready()
-        terms = Terms(against, promise_of(bench, path, fit, cases[0], against))
+        terms = Terms(against, promise or promise_kept(bench, path, fit, cases[0], against))
         found = check(bench, path, fit, cases, terms)
         tried = with_standings(originals, found, terms)
         beside = {**first_of(fit), **first_right(found)}
@@ -147,19 +150,19 @@ def sweep(
             tried.append(each)
             progress("checking", len(tried), len(field))
     run = [each.standing for each in tried if each.standing]
-    timed = time_all(bench, path, run, cases, terms, progress, range(len(launched)))
+    timed = time_all(bench, path, run, cases, terms, progress)
     return with_standings(tried, timed, terms), terms
 
 
 def _distinct(tried: Iterable[Tried]) -> Iterator[Tried]:
-    """Drops a neighbour with the machine code of an earlier config of the same blocks: it is the same kernel."""
+    """Drops what has the machine code of an earlier config of the same blocks: it is the same kernel. Originals stay."""
     first: dict[tuple[object, ...], str] = {}
     for each in tried:
         if each.row.resources and each.row.status == "kept":
             config, entry = each.entrant.config, each.entrant.entry
             key = (entry.site, config.meta, config.extra, each.row.resources.binary)
             twin = first.setdefault(key, entry.label)
-            if twin != entry.label and each.entrant.origin is not None:
+            if twin != entry.label and each.entrant.kind != "original":
                 why = f"the same machine code as {twin}"
                 each = replace(each, row=replace(each.row, status="dropped", reason=why))
         yield each
@@ -196,20 +199,13 @@ def row_with(row: Row, standing: Standing, terms: Terms) -> Row:
 
 
 def _accuracy(checkup: Checkup, against: Against) -> Accuracy | None:
-    """The finding that comes nearest to its bound, or exceeds it most."""
-    said = [finding for finding in checkup.findings if not finding.refused]
-    if not said:
+    worst = worst_of(checkup)
+    if worst is None:
         return None
-    worst = max(said, key=_excess)
     return Accuracy(worst.relative_error, worst.max_error, worst.case, str(against))
 
 
-def _excess(finding: Finding) -> float:
-    ratio = finding.relative_error / (finding.bound or 1e-300)
-    return math.inf if math.isnan(ratio) else ratio
-
-
-def promise_of(
+def promise_kept(
     bench: Bench, path: Path, entries: Sequence[Entry], case: Case, against: Against
 ) -> str:
     """The tightest precision of float32 products that most of the right originals keep.

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from codegen.child import Child, ChildFailed
+from codegen.child import MEMORY_LIMIT_BYTES, NO_LIMIT, Child, ChildFailed
 from codegen.config import Config, Source
 from codegen.gpu import GpuSpec
 from codegen.inputs import InputSpec, from_wire, to_wire
@@ -54,6 +54,7 @@ class Launches:
     sites: tuple[LiveSite, ...]
     inputs: tuple[InputSpec, ...] = ()  # what the model was called with
     ended: str | None = None  # how a run of the user's own failed, if it did
+    really: bool = False  # that run was on the GPU in this machine, not on fake tensors
 
 
 @dataclass(frozen=True)
@@ -78,22 +79,26 @@ class Built:
 class Compiler:
     """A child process that holds one imported file and answers for one GPU.
 
+    With `here` the GPU is the one in this machine, and `run` is to be the first thing asked.
     Every method raises BadInput, naming the file and the reason, when the file's own code fails.
     """
 
-    def __init__(self, source: UserFile, gpu: GpuSpec) -> None:
+    def __init__(self, source: UserFile, gpu: GpuSpec, *, here: bool = False) -> None:
         self._stop = threading.Event()
         env = {
-            "CUDA_VISIBLE_DEVICES": "",
             "TRITON_INTERPRET": "0",
             # Line tables name the file, and Triton's cache hands out what another path's run put there: equal
             # kernels would not be equal machine code.
             "TRITON_DISABLE_LINE_INFO": "1",
         }
-        self._child = Child("compile", env=env, stop=self._stop)
-        self._gpu = gpu
+        if not here:
+            env["CUDA_VISIBLE_DEVICES"] = ""
+        memory = NO_LIMIT if here else MEMORY_LIMIT_BYTES
+        self._child = Child("compile", env=env, memory_bytes=memory, stop=self._stop)
+        self._source, self._gpu, self._here = source, gpu, here
         try:
-            self.turn_to(source)
+            if not here:
+                self.turn_to(source)
         except BaseException:
             self._child.close()
             raise
@@ -119,13 +124,17 @@ class Compiler:
         return _live_sites(self._ask("reading its configs", IMPORT_SECONDS, op="autotuners"))
 
     def run(self, command: Sequence[str]) -> Launches:
-        """Records the launches of a run of the user's own: `script.py ...` or a module, `pytest ...`."""
-        answer = self._ask(f"running {command[0]}", RUN_SECONDS, op="run", command=list(command))
+        """Records the launches of a run of the user's own: `script.py ...` or a module, `pytest ...`.
+
+        On fake tensors, or really if the GPU is here.
+        """
+        how = {"op": "run_here", "gpu": asdict(self._gpu)} if self._here else {"op": "run"}
+        answer = self._ask(f"running {command[0]}", RUN_SECONDS, command=list(command), **how)
         ended = answer["ended"]
         if ended is not None and ended.startswith("exit status"):
             said = self._child.last_lines(3)
             ended = f"{ended}: {said}" if said else ended
-        return Launches(_live_sites(answer["sites"]), ended=ended)
+        return Launches(_live_sites(answer["sites"]), ended=ended, really=self._here)
 
     def compile(
         self, jobs: Sequence[Compilation], on_done: Callable[[int], None] | None = None

@@ -7,18 +7,16 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
+from codegen.cases import aligned_sizes
 from codegen.config import Config
 from codegen.families import find_family
 from codegen.fitting import forward_inputs
-from codegen.inputs import InputSpec, TensorSpec, block_sides, small_sizes
+from codegen.inputs import block_sides, small_sizes
 from codegen.outcome import Accuracy, BadInput, Refused
-from codegen.problem import Problem
 from codegen.render import render
 from codegen.spec import Spec
 from codegen.toolchain import Compiler, UserFile
 from codegen.verify import Against, Trial, verify_each
-
-_ALIGNED = 16  # elements: whole 16 bytes of every type, as descriptors ask for
 
 
 def run_rendered(spec: Spec, model: Path | None) -> dict[tuple[str, Config], Accuracy]:
@@ -55,7 +53,7 @@ class _Rendered:
         name = str(model) if model else f"{spec.problem.family} for the {spec.gpu.name}"
         self._source = UserFile(name, path)
         self._against = Against(
-            model and model.resolve(), None if model else reference(spec.problem)
+            model and model.resolve(), None if model else spec.problem.reference
         )
         with Compiler(self._source, spec.gpu) as compiler:
             given = None if model else forward_inputs(spec.problem)
@@ -86,7 +84,7 @@ class _Rendered:
         kernels = list(find_family(spec.problem.family).form(spec.problem, spec.gpu).kernels)
         for kernel in kernels:
             ragged = small_sizes(self._inputs, block_sides(spec.configs[kernel]))
-            sizes = ragged if kernel == kernels[-1] else _aligned(ragged, self._inputs)
+            sizes = ragged if kernel == kernels[-1] else aligned_sizes(ragged, self._inputs)
             count = len(spec.configs[kernel])
             cases.append(([Trial(self._sites[kernel], n) for n in range(count)], sizes))
         return cases
@@ -101,36 +99,3 @@ class _Rendered:
         trace: TracebackType | None,
     ) -> None:
         self._folder.cleanup()
-
-
-def _aligned(ragged: dict[int, int], inputs: tuple[InputSpec, ...]) -> dict[int, int]:
-    """The sizes that matrices have as multiples of 16 elements, all different still; batches as they are."""
-    inner = {size for spec in inputs if isinstance(spec, TensorSpec) for size in spec.shape[-2:]}
-    aligned: dict[int, int] = {}
-    for size, small in ragged.items():
-        if size in inner and size % _ALIGNED == 0:
-            small = max(small // _ALIGNED, 1) * _ALIGNED
-            while small in aligned.values():
-                small += _ALIGNED
-        aligned[size] = min(size, small)
-    return aligned
-
-
-def reference(problem: Problem) -> str:
-    """The problem as an expression of PyTorch, in the operands' names."""
-    half = {"lower": "torch.tril", "upper": "torch.triu", None: ""}[problem.triangle]
-    factors = [
-        f"{half}({name}{'.mT' if way == 't' else ''})"
-        for name, way in zip("AB", problem.layout, strict=True)
-    ]
-    text = " @ ".join(factors)
-    for step in problem.epilogue:
-        if step.op in ("bias", "residual"):
-            text = f"{text} + {step.op}"
-        elif step.op == "scale":
-            text = f"{step.value} * ({text})"
-        elif step.op == "gelu_tanh":
-            text = f'F.gelu({text}, approximate="tanh")'
-        else:
-            text = f"F.{step.op}({text})"
-    return text

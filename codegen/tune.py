@@ -25,8 +25,9 @@ from codegen.present import console, print_comparison, print_report, progress
 from codegen.question import Question
 from codegen.report import Report, no_longer_read, to_json
 from codegen.rewrite import left_over, replace_configs
-from codegen.sites import find_sites
+from codegen.sites import Site, find_sites
 from codegen.write import write_whole
+from codegen.writing import same
 
 
 @dataclass(frozen=True)
@@ -114,22 +115,39 @@ def set_configs(path: str, files: Sequence[str], output: Output, at_definition: 
     if output.in_place and STDIN in names:
         raise BadInput("-w can't write to standard input: use -o FILE")
     failures: list[BadInput | Refused] = []
+    report: list[dict[str, object]] = []
     for file in names:
         try:
             code = read_input(file)
-            changes = _changes(file, code, sets)
+            sites = find_sites(code)
+            changes = _changes(file, sites, sets)
             new = replace_configs(code, changes, at_definition)
+            behind = left_over(code, new) if new != code else ()
             _put_code(new, code, file, output)
-            for index, configs in changes.items():
-                site = find_sites(code)[index]
-                count = f"{len(configs)} config{'' if len(configs) == 1 else 's'}"
-                _say(screen, f"{file}:{site.line}: {site.kernel}: set to {count}, not verified")
-            for line, name in left_over(code, new):
-                _say(screen, f"{file}:{line}: {no_longer_read(name)}")
-        except BadInput as error:
-            failures.append(error if str(error).startswith(file) else BadInput(f"{file}: {error}"))
-        except Refused as refusal:
-            failures.append(Refused(f"{file}: {refusal}"))
+        except (BadInput, Refused) as failure:
+            said = str(failure) if str(failure).startswith(file) else f"{file}: {failure}"
+            failures.append(type(failure)(said))
+            report.append({"file": file, "failure": said})
+            continue
+        outcomes = [(sites[i], len(new), same(sites[i].configs, new)) for i, new in changes.items()]
+        for site, count, as_it_was in outcomes:
+            if not as_it_was:
+                many = f"{count} config{'' if count == 1 else 's'}"
+                _say(screen, f"{file}:{site.line}: {site.kernel}: set to {many}, not verified")
+        for line, name in behind:
+            _say(screen, f"{file}:{line}: {no_longer_read(name)}")
+        report.append(
+            {
+                "file": file,
+                "sites": [
+                    {"kernel": s.kernel, "line": s.line, "configs": count, "changed": not as_it_was}
+                    for s, count, as_it_was in outcomes
+                ],
+                "left_behind": [{"line": line, "name": name} for line, name in behind],
+            }
+        )
+    if output.json:
+        _put_json(output.json, {"reports": report})
     raise_all(failures)
 
 
@@ -137,23 +155,42 @@ def _say(screen: Console, line: str) -> None:
     screen.print(line, soft_wrap=True)
 
 
-def _changes(file: str, code: bytes, sets: Sets) -> dict[int, tuple[Config, ...]]:
-    sites = find_sites(code)
-    changes: dict[int, tuple[Config, ...]] = {}
-    if file not in sets:
+def _changes(file: str, sites: Sequence[Site], sets: Sets) -> dict[int, tuple[Config, ...]]:
+    """The new lists by the index of their site. Raises BadInput for what names none, or one twice."""
+    given = next((sets[name] for name in sets if _same_path(name, file)), None)
+    if given is None:
         raise BadInput(
             f"{file}: the set has no configs for it, only for {', '.join(sets) or 'nothing'}"
         )
-    for kernel, line, configs in sets[file]:
+    changes: dict[int, tuple[Config, ...]] = {}
+    for kernel in dict.fromkeys(kernel for kernel, _, _ in given):
         named = [i for i, site in enumerate(sites) if site.kernel == kernel]
-        if len(named) > 1:  # lines move when a file is edited: they only tell namesakes apart
-            named = [i for i in named if sites[i].line == line]
-        if not named:
-            raise BadInput(
-                f"{file}: {kernel}: no autotune site of that name, or several and none at line {line}"
-            )
-        changes[named[0]] = configs
+        entries = [(line, configs) for name, line, configs in given if name == kernel]
+        # Lines move when a file is edited: where each namesake has an entry, their order tells them apart.
+        if len(named) != len(entries):
+            lines = {sites[i].line: i for i in named}
+            unknown = [line for line, _ in entries if line not in lines]
+            if unknown or len({line for line, _ in entries}) != len(entries):
+                at = ", ".join(map(str, lines)) or "none"
+                raise BadInput(
+                    f"{file}: {kernel}: the set names {len(entries)} autotune site(s) of that name, by "
+                    f"lines that do not tell which: they are at line {at}"
+                    if named
+                    else f"{file}: {kernel}: no autotune site of that name"
+                )
+            named = [lines[line or 0] for line, _ in entries]
+        changes |= {
+            index: configs
+            for index, (_, configs) in zip(named, entries, strict=True)
+            if configs is not None
+        }
     return changes
+
+
+def _same_path(one: str, other: str) -> bool:
+    return one == other or (
+        STDIN not in (one, other) and Path(one).resolve() == Path(other).resolve()
+    )
 
 
 def raise_all(failures: Sequence[BadInput | Refused]) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from codegen.evidence import Case
+from codegen.inputs import InputSpec, TensorSpec
 from codegen.outcome import BadInput, Refused
-from codegen.problem import Problem
+from codegen.problem import FLOAT8, Problem
 from codegen.tracing import Tracer
 from codegen.verify import Against
 from codegen.work import Work, as_problem, work_of
@@ -34,15 +36,36 @@ def _problem(case: Case, against: Against, source: bytes, tracer: Tracer) -> Pro
             names = forward_names(source)
             with tempfile.TemporaryDirectory(prefix="codegen-") as folder:
                 path = Path(folder) / "reference.py"
-                path.write_text(as_problem(against.reference, names, case.inputs), "utf-8")
+                path.write_text(
+                    as_problem(against.reference, names, _widened(case.inputs)), "utf-8"
+                )
                 problem, _ = tracer.read_problem(path)
-                return problem
+                return _narrowed(problem, case.inputs)
         if against.problem and not case.sizes:  # at sizes of its own
             problem, _ = tracer.read_problem(against.problem)
             return problem
     except (BadInput, Refused):
         return None
     return None
+
+
+def _widened(inputs: Sequence[InputSpec]) -> tuple[InputSpec, ...]:
+    """Those of 8 bits in bfloat16: PyTorch has no product of them that could be traced."""
+    return tuple(
+        (
+            replace(spec, dtype="bfloat16")
+            if isinstance(spec, TensorSpec) and spec.dtype in FLOAT8
+            else spec
+        )
+        for spec in inputs
+    )
+
+
+def _narrowed(problem: Problem, inputs: Sequence[InputSpec]) -> Problem:
+    narrow = {
+        spec.dtype for spec in inputs if isinstance(spec, TensorSpec) and spec.dtype in FLOAT8
+    }
+    return replace(problem, dtype=narrow.pop()) if len(narrow) == 1 else problem
 
 
 def forward_names(source: bytes) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from codegen.config import Config
+from codegen.config import Config, Source
 from codegen.entries import NewEntry, join, split
 from codegen.imports import first_name
 from codegen.outcome import Refused
@@ -37,14 +37,20 @@ def _identity(config: Config) -> str:
     return repr(replace(config, extra=tuple(sorted(config.extra))))
 
 
-def site_edits(located: Located, configs: Sequence[Config]) -> Iterator[Edit]:
-    """The edits after which the site holds `configs`, in that order. Raises `Refused`."""
+def site_edits(
+    located: Located, configs: Sequence[Config], live: Sequence[Config] | None = None
+) -> Iterator[Edit]:
+    """The edits after which the site holds `configs`, in that order. Raises `Refused`.
+
+    `live` is what the running kernel holds, where that is known and the file does not say it.
+    """
     site, target = located.site, located.target
     refusal = site.refusal
     if not configs:
         refusal = refusal or "an empty list of configs was given"
-    if site.configs is not None and len(site.configs) < 2 <= len(configs):
-        refusal = refusal or site.extending_is_unsafe
+    now = live if site.configs is None else site.configs
+    refusal = refusal or site.why_one(now, configs) or _unknown_name(located, configs)
+    refusal = refusal or (_bound_inside(target.expression) if target else None)
     if refusal is not None or target is None:
         raise Refused(f"line {site.line}: {site.kernel}: {refusal}")
     writer = _Writer(located, target)
@@ -55,6 +61,45 @@ def site_edits(located: Located, configs: Sequence[Config]) -> Iterator[Edit]:
     if target.elements is None:
         yield writer.comment()
     yield Edit(span, writer.new_list(configs))
+
+
+def _bound_inside(expression: ast.expr) -> str | None:
+    """Why an expression can't be replaced by what binds no names."""
+    names = [n.target.id for n in ast.walk(expression) if isinstance(n, ast.NamedExpr)]
+    return f"the configs are written with `:=`, which binds {names[0]} too" if names else None
+
+
+def _unknown_name(located: Located, configs: Sequence[Config]) -> str | None:
+    """Why an entry given as source text would fail where it is to stand; what stood there already is not asked."""
+    scope = located.reader.scope
+    there = {text for config in located.site.configs or () for text in _sources(config)}
+    for text in dict.fromkeys(text for config in configs for text in _sources(config)):
+        for name in sorted(_free_names(text)) if text not in there else ():
+            binding = scope.binding(name)
+            if not (
+                binding.statements or binding.doubt or scope.names.may_come_from_elsewhere(name)
+            ):
+                return f"`{text}` was asked for, and nothing in the file binds `{name}` before"
+    return None
+
+
+def _sources(config: Config) -> Iterator[str]:
+    """What a config holds as source text."""
+    for value in (config.num_warps, config.num_stages, *(value for _, value in config.meta)):
+        if isinstance(value, Source):
+            yield value.text
+    yield from (text for _, text in config.extra)
+
+
+def _free_names(text: str) -> set[str]:
+    """The names that an expression reads and does not bind itself; none of what is no expression."""
+    try:
+        nodes = list(ast.walk(ast.parse(text.strip(), mode="eval")))
+    except SyntaxError:
+        return set()  # which is said where it is written
+    read = {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+    bound = {n.id for n in nodes if isinstance(n, ast.Name) and not isinstance(n.ctx, ast.Load)}
+    return read - bound - {n.arg for n in nodes if isinstance(n, ast.arg)}
 
 
 class _Writer:

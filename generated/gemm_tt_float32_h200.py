@@ -25,6 +25,8 @@ def tile_at(pid, tiles_m, tiles_n, GROUP_M: tl.constexpr):
 
 # The exponent, as float32 stores it, that rows are scaled by whose largest element is 0, or from 2^-6 to 2^9.
 USUAL: tl.constexpr = tl.constexpr(135)
+# The bits of the least magnitude that is not finite.
+INFINITE: tl.constexpr = tl.constexpr(0x7F800000)
 
 
 @triton.jit
@@ -45,7 +47,7 @@ def store_parts(x, exponents, places, part, inside):
     x *= ((268 - exponents) << 23).to(tl.float32, bitcast=True)  # 2^(141 - exponent)
     high = x.to(tl.float16)
     tl.store(places, high, mask=inside)
-    low = (x - high.to(tl.float32)).to(tl.float16)
+    low = tl.where(high == x, 0.0, x - high.to(tl.float32)).to(tl.float16)  # of infinity too
     tl.store(places + part, low, mask=inside)
 
 
@@ -319,6 +321,15 @@ def gemm_parts_kernel(
         offs_n = first_n + tl.arange(0, BLOCK_N)
         a_tops = tl.load(tops_ptr + z * M + offs_m, mask=offs_m < M, other=0)
         b_tops = tl.load(tops_ptr + batches * M + z * N + offs_n, mask=offs_n < N, other=0)
+        if max(tl.max(a_tops, axis=0), tl.max(b_tops, axis=0)) >= INFINITE:
+            # Infinity by a low part may be NaN, as that part may be 0: there high parts alone say what comes out.
+            plain = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+            for step in tl.range(0, steps, num_stages=1):
+                first_k = step * BLOCK_K
+                a = a_desc.load([z * K_PADDED + first_k, first_m])
+                b = b_desc.load([z * N + first_n, first_k])
+                plain = tl.dot(a.T, b.T, plain)
+            acc = tl.where(acc == acc, acc, plain)
         acc = unscale(acc, exponent_of(a_tops)[:, None] + exponent_of(b_tops)[None, :])
 
         # Stored by quarters: a whole tile would take shared memory that another stage of loads needs.

@@ -12,6 +12,8 @@ import triton.language as tl
 
 # The exponent, as float32 stores it, that rows are scaled by whose largest element is 0, or from 2^-6 to 2^9.
 USUAL: tl.constexpr = tl.constexpr(135)
+# The bits of the least magnitude that is not finite.
+INFINITE: tl.constexpr = tl.constexpr(0x7F800000)
 
 
 @triton.jit
@@ -32,7 +34,7 @@ def store_parts(x, exponents, places, part, inside):
     x *= ((268 - exponents) << 23).to(tl.float32, bitcast=True)  # 2^(141 - exponent)
     high = x.to(tl.float16)
     tl.store(places, high, mask=inside)
-    low = (x - high.to(tl.float32)).to(tl.float16)
+    low = tl.where(high == x, 0.0, x - high.to(tl.float32)).to(tl.float16)  # of infinity too
     tl.store(places + part, low, mask=inside)
 
 
@@ -329,6 +331,17 @@ def tril_matmul_parts_kernel(
         cols = first_col + tl.arange(0, BLOCK)
         a_tops = tl.load(tops_ptr + z * N + rows, mask=rows < N, other=0)
         b_tops = tl.load(tops_ptr + (batches + z) * N + cols, mask=cols < N, other=0)
+        if max(tl.max(a_tops, axis=0), tl.max(b_tops, axis=0)) >= INFINITE:
+            # Infinity by a low part may be NaN, as that part may be 0: there high parts alone say what comes out.
+            plain = tl.zeros((BLOCK, BLOCK), dtype=tl.float32)
+            for step in tl.range(0, steps, num_stages=1):
+                k = inner + step * BLOCK_K
+                a_first = z * N_PADDED
+                b_first = z * N_PADDED
+                a = a_desc.load([a_first + first_row, k])
+                b = b_desc.load([b_first + k, first_col])
+                plain = tl.dot(a, b, plain)
+            acc = tl.where(acc == acc, acc, plain)
         acc = unscale(acc, exponent_of(a_tops)[:, None] + exponent_of(b_tops)[None, :])
         acc = tl.where(rows[:, None] >= cols[None, :], acc, 0.0)  # NaN times 0 is none
         row = tl.where(idle, N, first_row)

@@ -22,7 +22,7 @@ class Planted:
     inputs: str
     reference: str
     promise: str = "ieee"
-    where: str = "anywhere"  # or `gpu`: an interpreter can't show it
+    where: str = "anywhere"  # or `gpu`: an interpreter can't show it; or `race`: only timing can
     expect: str = ""  # a pattern that the faults of the wrong configs match; empty: it is good
     wrong: tuple[int, ...] = ()  # the configs that are wrong
     against: str | None = None  # the file that it is measured against
@@ -32,8 +32,10 @@ class Planted:
         return Against(None, self.reference)
 
     def cases(self, *, given: bool, seed: int = 0) -> tuple[Case, ...]:
-        sides = map(int, re.findall(r'"BLOCK\w*": (\d+)', self.path.read_text()))
-        return plan_cases(parse_inputs(self.inputs), tuple(sides), given=given, seed=seed)
+        """With `given` as on a GPU, else as in the interpreter."""
+        sides = tuple(map(int, re.findall(r'"BLOCK\w*": (\d+)', self.path.read_text())))
+        inputs = parse_inputs(self.inputs)
+        return plan_cases(inputs, sides, given=given, aligned=given, seed=seed)
 
     def subjects(self) -> list[Subject]:
         """One for each config of each autotuned kernel."""

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from codegen.cases import show
 from codegen.evidence import Case, Checkup, Choice, Finding, Machine, Race, Subject
 from codegen.verify import Against
 
@@ -22,9 +23,11 @@ class PlantedBench:
 
     speed: Speed
     fault: Fault = lambda subject, case, promise: None
+    launched: Callable[[Subject, Case], bool] = lambda subject, case: True
     noise: float = 0.001
     checked: list[tuple[str, tuple[Choice, ...], str]] = field(default_factory=list)
     raced: list[tuple[tuple[str, ...], int]] = field(default_factory=list)
+    timed: list[tuple[Subject, Case]] = field(default_factory=list)
     seconds: float = 0.0  # on the GPU, by the fake clock
 
     def __post_init__(self) -> None:
@@ -48,8 +51,8 @@ class PlantedBench:
             for case in cases:
                 fault = self.fault(subject, case, promise)
                 error = 0.5 if fault else 1e-7
-                name = f"{case.purpose}, seed {case.seed}"
-                findings.append(Finding(name, error, error, 1e-7, 1e-6, fault))
+                refused = None if self.launched(subject, case) else "its kernel was not launched"
+                findings.append(Finding(show(case), error, error, 1e-7, 1e-6, fault, refused))
             first = next((finding.fault for finding in findings if finding.fault), None)
             checkups.append(Checkup(subject.label, tuple(findings), True, first))
             if on_done:
@@ -66,6 +69,7 @@ class PlantedBench:
         on_round: Callable[[int], None] | None = None,
     ) -> Race:
         self.raced.append((tuple(subject.label for subject in subjects), rounds))
+        self.timed += [(subject, case) for subject in subjects]
         rows = []
         for number in range(rounds):
             drift = self._random.gauss(1, self.noise)  # what a round's subjects share

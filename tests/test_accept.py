@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import math
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,14 +15,17 @@ from fake_compiler import FakeCompiler
 from planted_bench import PlantedBench
 
 from codegen import accept as accept_module
-from codegen import accept_command
+from codegen import accept_command, benches
 from codegen.accept import accept, accept_unmeasured, compiled
-from codegen.contest import CONTROL, Terms
+from codegen.cli import main
+from codegen.contest import Terms
 from codegen.dossier import Dossier
+from codegen.final import CONTROL
 from codegen.gpu import find_gpu
 from codegen.inputs import parse_inputs
 from codegen.keep import dossier_of
 from codegen.question import Question
+from codegen.record import Record
 from codegen.toolchain import UserFile
 from codegen.verify import Against
 
@@ -116,7 +124,13 @@ def test_every_config_is_checked_on_every_kind_of_input(tmp_path):
         kinds = [
             (purpose, seed) for label, purpose, seed in seen if label == f"candidate #{number}"
         ]
-        assert {purpose for purpose, _ in kinds} == {"given", "ragged", "small", "special"}
+        assert {purpose for purpose, _ in kinds} == {
+            "given",
+            "ragged",
+            "aligned",
+            "small",
+            "special",
+        }
         assert len({seed for purpose, seed in kinds if purpose == "given"}) > 1
 
 
@@ -183,6 +197,71 @@ def test_the_dossier_reads_back_as_it_was(tmp_path):
     assert dossier.contests[0].race is not None
 
 
+RENDERED = Path(__file__).parents[1] / "generated" / "gemm_tt_float32_h200.py"
+
+
+@pytest.mark.parametrize("right", [True, False], ids=["accepted", "refused"])
+def test_a_rendered_files_record_says_what_was_found(tmp_path, monkeypatch, capsys, right):
+    """`codegen accept FILE` and no more: what is right, the sizes and the GPU are in the record beside it."""
+
+    @contextlib.contextmanager
+    def planted():
+        yield PlantedBench(
+            by_file(**{"eager": 200.0}), lambda subject, case, promise: None if right else "wrong"
+        )
+
+    monkeypatch.setattr(accept_command, "on_this_gpu", planted)
+    monkeypatch.setattr(benches, "gpu_here", lambda: find_gpu("h200"))
+    for source in (RENDERED, RENDERED.with_suffix(".json")):
+        (tmp_path / source.name).write_bytes(source.read_bytes())
+    path = tmp_path / RENDERED.name
+    assert main(["accept", str(path)]) == (0 if right else 1)
+    record = Record.read(path.with_suffix(".json"))
+    assert record.spec == Record.read(RENDERED.with_suffix(".json")).spec
+    assert record.findings["verdict"]["accepted"] is right
+    provenance = record.findings["provenance"]
+    assert provenance["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert provenance["reference"] == "float64 A.T @ B.T"
+    if right:
+        assert "times eager's speed" in capsys.readouterr().err
+        assert set(provenance["races"][0]["times_us"]) >= {"eager", "compile", "max-autotune"}
+    assert main(["render", "--check", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("eager", "faster", "said"),
+    [
+        (50.0, False, r"right, 0\.[45]\d+ times eager's speed"),
+        (200.0, True, r"right, [12]\.\d+ times eager's speed"),
+        (math.nan, False, "right, and compared with nothing: eager has samples that are no times"),
+    ],
+    ids=["slower than the library", "faster", "the library could not be timed"],
+)
+def test_without_an_original_the_library_is_compared_with_and_binds_nobody(
+    tmp_path, eager, faster, said
+):
+    bench = PlantedBench(by_file(eager=eager))
+    done = accept(contender(tmp_path, "new"), None, TERMS, bench, quiet)
+    assert (done.verdict.accepted, done.verdict.faster) == (True, faster)
+    assert re.match(said, done.verdict.reason)
+
+
+def test_wrong_results_while_it_is_timed_refuse_it_though_there_is_no_original(tmp_path):
+    class Cheated(PlantedBench):
+        def race(self, subjects, *terms):
+            race = super().race(subjects, *terms)
+            if not any(subject.baseline for subject in subjects):
+                return race  # not in the heats yet
+            (ours,) = [s.label for s in subjects if s.path]
+            rows = tuple(row[1:] for row in race.rounds_us)
+            fault = "its timed call is not right: an earlier result"
+            return replace(race, labels=race.labels[1:], rounds_us=rows, failures=((ours, fault),))
+
+    done = accept(contender(tmp_path, "new"), None, TERMS, Cheated(by_file()), quiet)
+    assert not done.verdict.accepted
+    assert "its timed call is not right" in done.verdict.reason
+
+
 @pytest.mark.parametrize(
     ("text", "share"), [("1%", 0.01), ("0.5 %", 0.005), ("0.02", 0.02), ("0", 0.0)]
 )
@@ -192,8 +271,6 @@ def test_margins_are_shares(text, share):
 
 def test_the_rest_is_json_on_standard_output(tmp_path, capfd):
     """End to end, with the interpreter for a GPU."""
-    from codegen.cli import main
-
     path = tmp_path / "scale.py"
     path.write_bytes(SCALE.read_bytes())
     options = ["--gpu", "h200", "--inputs", "float32[5000]", "--reference", "x * 3", "--no-measure"]
@@ -205,3 +282,19 @@ def test_the_rest_is_json_on_standard_output(tmp_path, capfd):
     assert "refused: candidate #0: " in capfd.readouterr().err
     assert (tmp_path / "scale.evidence.json").exists()
     assert (tmp_path / "scale.evidence.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ([], "what is right is not said: give --reference or --problem"),
+        (["--reference", "x * 3", "--measure"], "--measure: there is no GPU here"),
+        (["--reference", "x * 3", "--against", "nothing.py"], "nothing.py: can't be read"),
+        (["--reference", "x * 3", "--margin", "200%"], "'200%' is no share: write 1% or 0.01"),
+    ],
+)
+def test_what_cannot_be_asked_is_said_in_one_line(monkeypatch, capsys, options, why):
+    monkeypatch.setattr(benches, "gpu_here", lambda: None)
+    assert main(["accept", str(SCALE), "--gpu", "h200", "--inputs", "float32[5000]", *options]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and why in err and err.count("\n") == 1

@@ -85,17 +85,87 @@ def test_a_module_of_a_package_is_imported_within_it(library, capfd):
     assert [config["meta"]["BLOCK"] for config in triple["configs"]] == [32, 64, 128]
 
 
-def test_set_writes_what_configs_listed_and_setting_the_same_changes_nothing(library, capfd):
+def test_setting_what_was_listed_changes_nothing(library, capfd):
     _, files, _ = listed(capfd, ".")
+    assert [site["read_from"] for site in files[0]["sites"]] == ["live", "source"]
     Path("set.json").write_text(json.dumps({"files": files}))
     assert main(["retune", "--set", "set.json", "-w"]) == 0
+    assert library.read_text() == LIBRARY
+    assert capfd.readouterr().err == ""
+
+
+def test_a_changed_list_is_written_and_a_second_run_changes_nothing(library, capfd):
+    _, files, _ = listed(capfd, ".")
+    first, second = (site["configs"] for site in files[0]["sites"])
+    first[0]["num_warps"] = 8
+    Path("set.json").write_text(json.dumps({"files": files}))
+    assert main(["retune", "--set", "set.json", "-w", "--json", "out.json"]) == 0
     _, again, _ = listed(capfd, ".", "--static")
-    assert again[0]["sites"][0]["configs"] == files[0]["sites"][0]["configs"]
+    assert [site["configs"] for site in again[0]["sites"]] == [first, second]
     assert again[0]["sites"][1]["form"] == "comprehension"
+    assert json.loads(Path("out.json").read_text()) == {
+        "reports": [
+            {
+                "file": "library.py",
+                "sites": [
+                    {"kernel": "triple_kernel", "line": 18, "configs": 2, "changed": True},
+                    {"kernel": "double_kernel", "line": 26, "configs": 4, "changed": False},
+                ],
+                "left_behind": [{"line": 11, "name": "make"}],
+            }
+        ]
+    }
 
     changed = library.read_bytes()
     assert main(["retune", "--set", "set.json", "-w"]) == 0
     assert library.read_bytes() == changed
+
+
+NAMESAKES = """
+import triton
+from project import MODERN
+
+if MODERN:
+    @triton.autotune([triton.Config({"B": b}) for b in (1, 2)], ["n"])
+    @triton.jit
+    def kernel(n, B): pass
+else:
+    @triton.autotune([triton.Config({"B": b}) for b in (3, 4)], ["n"])
+    @triton.jit
+    def kernel(n, B): pass
+"""
+
+
+def test_namesakes_are_told_apart_after_their_lines_have_moved(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    Path("two.py").write_text(NAMESAKES)
+    _, files, _ = listed(capfd, "--static", "two.py")
+    for site in files[0]["sites"]:
+        del site["configs"][0]
+    Path("set.json").write_text(json.dumps({"files": files}))
+    assert main(["retune", "--set", "set.json", "-w", "./two.py"]) == 0
+    once = Path("two.py").read_bytes()
+    _, again, _ = listed(capfd, "--static", "two.py")
+    assert [s["configs"] for s in again[0]["sites"]] == [s["configs"] for s in files[0]["sites"]]
+    assert main(["retune", "--set", "set.json", "-w"]) == 0
+    assert Path("two.py").read_bytes() == once
+
+
+def test_one_site_s_trouble_does_not_hold_up_other_files(library, capfd):
+    Path("other.py").write_text(LIBRARY)
+    one = [{"meta": {"BLOCK": 64}}]
+    wrong = [{"meta": {"BLOCK": {"source": "NOWHERE"}}}]
+    files = [
+        {"path": path, "sites": [{"kernel": "double_kernel", "configs": configs}]}
+        for path, configs in (("library.py", wrong), ("other.py", one), ("none.py", one))
+    ]
+    Path("set.json").write_text(json.dumps({"files": files}))
+    assert main(["retune", "--set", "set.json", "-w", "--json", "out.json"]) == 2
+    assert library.read_text() == LIBRARY != Path("other.py").read_text()
+    reports = json.loads(Path("out.json").read_text())["reports"]
+    assert [one["file"] for one in reports] == ["library.py", "other.py", "none.py"]
+    assert "nothing in the file binds `NOWHERE`" in reports[0]["failure"]
+    assert reports[1]["sites"][0]["changed"]
 
 
 def test_set_says_what_it_leaves_behind(library, capfd):
@@ -153,7 +223,7 @@ def test_a_set_that_can_not_be_read_says_where(data, said):
         ({"meta": {"A": [1]}}, "c.meta.A: expected a number"),
         ({"meta": {}, "num_warps": True}, "c.num_warps: expected a whole number"),
         ({"meta": {}, "num_warps": 1.5}, "c.num_warps: expected a whole number"),
-        ({"meta": {}, "num_stages": 0}, "c.num_stages: expected a whole number"),
+        ({"meta": {}, "num_stages": -1}, "c.num_stages: expected a whole number"),
         ({"meta": {}, "num_ctas": 2}, "unknown 'num_ctas'"),
         ({"meta": {}, "extra": {"pre_hook": "a b"}}, "no Python expression"),
         ({"meta": {"A": {"source": "("}}}, "no Python expression"),
@@ -169,7 +239,7 @@ def test_configs_survive_json():
     config = Config(
         (("A", 1), ("B", Source("x + 1")), ("C", "s"), ("D", None)),
         Source("w()"),
-        3,
+        0,
         (("pre_hook", "h"),),
     )
     assert config_from_json(json.loads(json.dumps(config_to_json(config))), "c") == config
@@ -179,6 +249,7 @@ def test_configs_survive_json():
     ("sites", "said"),
     [
         ([{"kernel": "no_kernel", "configs": []}], "no_kernel: no autotune site of that name"),
+        ([{"kernel": "double_kernel", "configs": []}] * 2, "names 2 autotune site(s) of that name"),
     ],
 )
 def test_a_set_for_what_is_not_there_is_refused(library, capfd, sites, said):

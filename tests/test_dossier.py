@@ -19,15 +19,18 @@ from hypothesis import strategies as st
 
 from codegen.dossier import Dossier, beside
 from codegen.evidence import Case, Verdict
+from codegen.fitting import forward_inputs
 from codegen.inputs import parse_inputs
 from codegen.outcome import BadInput
 from codegen.page import page
 from codegen.problem import Problem
+from codegen.record import Record
 from codegen.roofline import HEIGHT, WIDTH, Dot, roofline, spread
 from codegen.verify import Against
 from codegen.work import work_of
 from codegen.workload import forward_names, works_of
 
+GENERATED = Path(__file__).parents[1] / "generated"
 SAMPLES = {
     "faster": sample_dossier.sample,
     "refused": sample_dossier.refused,
@@ -301,6 +304,17 @@ def test_the_work_of_a_reference_expression_is_that_of_the_product_it_is() -> No
         Problem("trimm", n, n, n, triangle="lower").flops() for n in (4096, 1024)
     ]
     assert "torch.tril(A @ B)" in works[0].flops_from
+
+
+@pytest.mark.parametrize(
+    "name", ["gemm_tn_float8_e4m3fn_h200", "gemm_nn_bfloat16_batched_scale_residual_h200"]
+)
+def test_the_work_of_a_rendered_file_is_that_of_its_record(name: str) -> None:
+    path = GENERATED / f"{name}.py"
+    problem = Record.read(path.with_suffix(".json")).spec.problem
+    case = Case(forward_inputs(problem), 0, "given")
+    (work,) = works_of([case], Against(reference=problem.reference), path.read_bytes())
+    assert (work.flops, work.bytes_moved) == (problem.flops(), problem.bytes_moved())
 
 
 def test_the_work_of_what_is_no_product_stays_unknown() -> None:

@@ -163,6 +163,12 @@ def test_nan_and_infinity_come_out_where_they_should(
     interpret(interpreter, path, gpu, small, "not all finite")
 
 
+def test_infinities_come_out_of_parts_too(interpreter: Child, tmp_path: Path) -> None:
+    path = rendered(gemm(precision="fp16x3"), "h200", tmp_path)
+    small = gemm(m=41, n=40, k=70, precision="fp16x3")
+    interpret(interpreter, path, "h200", small, "not all finite")
+
+
 @pytest.mark.parametrize("gpu", ["rtx-4090", "h200"])
 @pytest.mark.parametrize(
     "sizes",

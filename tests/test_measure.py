@@ -7,14 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from accept_cases import FOLDER, choices, read
 
+from codegen import gauge
 from codegen.cases import plan_cases
 from codegen.evidence import Case, Subject
 from codegen.gpu import find_gpu
 from codegen.inputs import parse_inputs
 from codegen.measure import Device, gpu_present
 from codegen.outcome import BadInput
+from codegen.reference import Reference
 from codegen.verify import Against
 
 SCALE = (FOLDER / "good" / "streams_memory.py").read_text()
@@ -93,6 +96,23 @@ def test_the_interpreter_does_not_race(tmp_path, bench):
     assert dict(race.failures) == {"good": "the interpreter says nothing of speed"}
 
 
+def test_a_compiled_baseline_is_compiled_whole_and_for_its_sizes(monkeypatch):
+    shapes = []
+
+    def compiler(graph, values):
+        shapes.append([tuple(value.shape) for value in values])
+        return graph.forward
+
+    monkeypatch.setitem(gauge._BASELINES, "compile", {"backend": compiler})
+    for size in range(2, 14):  # more than PyTorch compiles one function for
+        baseline = gauge.Gauge(print)._baseline(
+            "compile", Reference(None, "torch.tril(A @ B)", ["A", "B"], {}, 0)
+        )
+        (result,) = baseline([torch.ones(size, size)] * 2)
+        assert result.tolist() == [[size] * n + [0] * (size - n) for n in range(1, size + 1)]
+    assert shapes == [[(size, size)] for size in range(2, 14)]
+
+
 def test_kernels_of_a_problem_get_its_weights(tmp_path, bench):
     problem = tmp_path / "problem.py"
     problem.write_text(
@@ -131,12 +151,17 @@ def test_cases_hold_the_given_inputs_first_and_then_harder_ones() -> None:
         ("given", 0),
         ("given", 1),
         ("ragged", 0),
+        ("aligned", 0),
         ("small", 0),
+        ("special", 0),
         ("special", 0),
     ]
     a, b, k, half = cases[2].inputs
     assert a.shape[0] == b.shape[1] == k  # sizes that are equal stay equal
     assert len({*a.shape, *b.shape}) == 3 and all(size % 2 for size in (*a.shape, *b.shape))
     assert half == 0.5
-    assert max(cases[3].inputs[0].shape) < 32
+    aligned = cases[3].inputs[0].shape
+    assert all(size % 16 == 0 for size in aligned) and any(size % 128 for size in aligned)
+    assert max(cases[4].inputs[0].shape) < 32
+    assert [case.inputs for case in cases[5:]] == [cases[2].inputs, cases[3].inputs]
     assert read(FOLDER / "bad" / "wrong_for_nan.py").cases(given=False)[-1].purpose == "special"

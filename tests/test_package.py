@@ -25,21 +25,23 @@ FLOORS = {
     "data": "config gpu interface outcome problem spec stage rules",
     "pure": """
         axes benchmark cases constructor counters cover dossier effects entries evaluate evidence families
-        fingerprint forms gemm gemm_configs gemm_sliced gemm_split gemm_view graph hazard imports inputs interchange journal
-        judge ncu occupancy operands order page picture places precision profile prompt prompt_gpu propose rank
+        fingerprint forms gemm gemm_configs gemm_sliced gemm_split gemm_view graph hazard imports inputs interchange
+        journal judge limits ncu occupancy operands order page picture places precision profile prompt prompt_gpu
+        propose rank
         recognize record render rewrite roofline scoreboard sections sites source spelling static.configs
         static.expressions static.known static.platforms static.scopes static.statements
-        static.surroundings static.values targets trimm trimm_configs trimm_split wire work writing
+        static.surroundings static.values targets tolerance trimm trimm_configs trimm_split wire work writing
     """,
     "toolchain": """
         build child devices examine failure fitting forced gauge guard here interpret journaled launch load local_gpu
-        measure nsight on_gpu pretend reference repair sensors timing toolchain trace tracing trial verify worker
+        measure noting nsight on_gpu patched pretend reference repair sensors spelled_out timing toolchain trace
+        tracing trial verify watch worker
         workload
     """,
     "shell": """
-        __main__ accept accept_command bench_command benches cli contest gpu_table job keep lint listing measured
-        pipeline present profile_command profile_text profiling question render_command report rows side_by_side
-        stand_in steps sweep
+        __main__ accept accept_command bench_command benches cli contest final gpu_table job keep lint listing measured
+        pipeline present profile_command profile_text profiling question render_command report results rows search
+        side_by_side stand_in steps sweep
         tune write
     """,
 }

@@ -281,3 +281,38 @@ def test_what_a_stage_asks_for_and_does_not_get_is_told(tmp_path, capfd):
     _, report = retune(tmp_path, path, "--gpu", "rtx-4090", "--inputs", "float32[65536]")
     assert report["sites"][0]["note"].startswith("the stage asks for 5 configs or more")
     assert any(note.startswith("the stage lets block sizes change") for note in report["notes"])
+
+
+def test_one_config_that_must_stay_one_gets_no_neighbours(tmp_path, capfd):
+    inputs = ("--inputs", "float32[100000]", "--reference", "3 * x", "--gpu", "rtx-4090")
+    code, report = retune(tmp_path, CASES / "in_place.py", *inputs)
+    written, made, restored = report["sites"]
+    assert len(written["configs"]) == len(made["configs"]) == 1 < len(restored["configs"])
+    assert written["note"].startswith("none added: it reads and writes y_ptr, and with more")
+    assert made["note"].startswith("none added: it accumulates into y_ptr with an atomic, and")
+    before, after = (find_sites(text) for text in ((CASES / "in_place.py").read_bytes(), code))
+    assert [site.configs for site in before[:2]] == [site.configs for site in after[:2]]
+
+
+def test_what_triton_makes_of_an_empty_list_is_an_original(tmp_path, capfd):
+    path = tmp_path / "empty.py"
+    start, end = SCALE.index("[\n"), SCALE.index("    ],") + len("    ]")
+    path.write_text(f"{SCALE[:start]}[]{SCALE[end:]}".replace("constexpr", "constexpr = 16384"))
+    code, report = retune(tmp_path, path, "--inputs", "float32[65536]", "--gpu", "rtx-4090")
+    assert by_status(report["sites"][0], "kept") == [(4, 3)]
+    added = by_status(report["sites"][0], "added")
+    assert added
+    written = [(config.warps, config.stages) for config in find_sites(code)[0].configs]
+    assert written == [(4, 3), *added]
+
+
+def test_max_configs_keeps_no_twin_where_another_kernel_is_left(tmp_path, capfd):
+    path = tmp_path / "twins.py"
+    twins = "".join(f'triton.Config({{"BLOCK": 512}}, num_stages={n}), ' for n in (2, 3, 4))
+    path.write_text(SCALE.replace("# small\n", f"# small\n        {twins}\n"))
+    options = ("--gpu", "rtx-4090", "--inputs", "float32[1000000]", "--max-configs", "4")
+    _, report = retune(tmp_path, path, *options)
+    kept = by_status(report["sites"][0], "kept")
+    assert len(kept) == 4 and len({config[:2] for config in kept}) == 4
+    gone = [c["reason"] for c in report["sites"][0]["configs"] if c["status"] == "dropped"]
+    assert gone == ["beyond --max-configs 4: the same machine code as #1"] * 2

@@ -106,6 +106,8 @@ SETTLED = [
     ("a slice", "C = [triton.Config({'M': m}) for m in range(9)]\n", "C[:2]", "expression",
      ["0 warps=4 stages=3", "1 warps=4 stages=3"]),
     ("an alias of the class", "C = triton.Config\n", "[C({'M': 8})]", "inline list", ["8 warps=4 stages=3"]),
+    ("a value by an index that is not known", "from other import cap\nW = {80: 4, 90: 8}\n",
+     "[triton.Config({'M': 8}, num_warps=W[cap()])]", "inline list", ["8 warps=W[cap()] stages=3"]),
     ("a function defined in the only branch that has it, under a condition that is not known",
      "from other import available\nif available():\n    def make():\n        return [triton.Config({'M': 8})]\n",
      "make()", "factory in this file", ["8 warps=4 stages=3"]),
@@ -231,6 +233,10 @@ REFUSED = [
     ("a try that may end between two statements",
      "try:\n    C = [triton.Config({})]\n    C = C + C\nexcept ImportError:\n    pass\n", "C",
      "line 5: a try statement"),
+    ("a choice by an index", "from other import cap\nC = {80: [triton.Config({})], 90: []}\n", "C[cap()]",
+     "line 7: `cap` is not known in this file"),
+    ("a choice by get", "from other import cap\nC = {80: [1], 90: [2]}\n",
+     "[triton.Config({'M': m}) for m in C.get(cap(), [])]", "line 7: `cap` is not known in this file"),
     ("a condition behind what is not known", "from other import make\n",
      "make() + ([] if triton.is_hip() else [triton.Config({})])", "line 6: `triton.is_hip()`"),
     ("a shared factory that chooses by platform",
@@ -402,12 +408,15 @@ HELPER = "@triton.jit\ndef helper(p, v):\n    tl.store(p, tl.load(p) + v)\n"
 def test_a_single_config_that_must_stay_single(body, reason):
     kernel = f"@triton.jit\ndef kernel(x_ptr, y_ptr, n, off):\n    {body}\n"
     single = "[triton.Config({'M': 8})]"
-    unsafe = site(HELPER, single, kernel=kernel).extending_is_unsafe
+    wanted = (Config((), 2), Config((), 4))
+    one = site(HELPER, single, kernel=kernel)
+    unsafe = one.why_one(one.configs, wanted)
     assert unsafe is None if reason is None else unsafe.startswith(reason)
     double = "[triton.Config({'M': 8}), triton.Config({'M': 16})]"
-    assert site(HELPER, double, kernel=kernel).extending_is_unsafe is None
+    two = site(HELPER, double, kernel=kernel)
+    assert two.why_one(two.configs, wanted) is None
     reset = f"{single}, reset_to_zero=['y_ptr']"
-    assert site(HELPER, reset, kernel=kernel).extending_is_unsafe is None
+    assert site(HELPER, reset, kernel=kernel).why_one((Config(()),), wanted) is None
 
 
 def test_reading_needs_neither_triton_nor_libcst():

@@ -65,3 +65,27 @@ def test_what_cannot_launch_was_predicted_not_to():
         assert held.blocks_per_sm == 0
         assert "out of resource: shared memory" in row["driver"]
     assert len(never) == 3
+
+
+ACCEPTED: dict[str, Any] = json.loads((DATA / "accept_h200.json").read_text("utf-8"))
+
+
+def test_the_choice_is_within_two_percent_of_the_best_of_all_that_are_allowed():
+    allowed = [row["us"] for row in SWEEPS["003"]["rows"] if row.get("us")]
+    assert len(allowed) == 45  # of 48; three do not launch
+    chosen = [time for row in ACCEPTED["retune"]["003"]["rows"] for time in row["times_us"] or ()]
+    assert min(chosen) <= 1.02 * min(allowed)
+
+
+def test_the_wrong_config_was_refused():
+    dropped = [row for row in ACCEPTED["retune"]["000"]["rows"] if row["status"] == "dropped"]
+    assert [row["config"] for row in dropped] == [
+        {
+            "BLOCK_SIZE_M": 256,
+            "BLOCK_SIZE_N": 64,
+            "BLOCK_SIZE_K": 32,
+            "num_warps": 8,
+            "num_stages": 3,
+        }
+    ]
+    assert dropped[0]["reason"].startswith("wrong: relative error 0.74")

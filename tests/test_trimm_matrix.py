@@ -17,10 +17,11 @@ from codegen import trimm
 from codegen.gpu import find_gpu
 from codegen.inputs import TensorSpec
 from codegen.outcome import Rejected
-from codegen.precision import MEASURED_ERROR
+from codegen.precision import MEASURED_ERROR, resolved_precision
 from codegen.problem import Problem
 from codegen.render import render
 from codegen.toolchain import Compilation, Compiler, UserFile
+from codegen.trimm_configs import shared_bound
 
 # Triangle, dtype, precision, GPU, kernel, how the operands lie in memory, rest of N past two tiles, and more
 # of the problem. Rows for descriptors have a rest of 8 and more, so that rows are whole 16 bytes.
@@ -166,6 +167,8 @@ def test_candidates_compile_within_the_limits(row: tuple[Any, ...], tmp_path: Pa
         ):
             config = configs[name][job.config]
             assert not isinstance(built, Rejected), (config, built)
-            bound = bounds[name, config]
-            assert built.resources.shared_bytes <= (bound or 0) <= gpu.shared_per_block, config
+            bound = bounds[name, config] or shared_bound(
+                spec, resolved_precision(spec, gpu), config
+            )
+            assert built.resources.shared_bytes <= bound <= gpu.shared_per_block, config
             assert built.resources.num_warps == config.warps, config

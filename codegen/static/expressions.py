@@ -131,7 +131,13 @@ class Expressions(ABC):
             case ast.IfExp():
                 return self.value(node.body if self.truth(node.test, env) else node.orelse, env)
             case ast.Subscript():
-                of, index = self.seen(node.value, env), self.seen(node.slice, env)
+                of = self.seen(node.value, env)
+                try:
+                    index = self.seen(node.slice, env)
+                except Unsettled as reason:  # as good as a condition: which of these is not known
+                    raise Unsettled(
+                        str(reason), varies=isinstance(of, list | tuple | dict)
+                    ) from None
                 return self.do(node, operator.getitem, of, index)
             case ast.Slice():
                 bounds = (node.lower, node.upper, node.step)
@@ -259,7 +265,10 @@ class Expressions(ABC):
             if any(isinstance(of, kind) and method in known for kind, known in METHODS.items()):
                 if method in MUTATORS:
                     self.changeable(of, node)
-                return self._native(getattr(of, method), node, env)
+                try:
+                    return self._native(getattr(of, method), node, env)
+                except Unsettled as reason:
+                    raise Unsettled(str(reason), reason.varies or method == "get") from None
         function = self._value(node.func, env)  # `is_hip` alone says nothing of the platform
         if isinstance(function, Function):
             return self._apply(function, *self._arguments(node, env), node)

@@ -6,8 +6,8 @@ SEEDS_DIR holds the prompts (000_*.txt, 003_*.txt). Every command runs as a user
 own, with caches of its own: Triton's, and the journal.
 
 retune    each prompt retuned for this GPU on cold caches, then again: how long, what came out, what was timed
-kills     the 003 prompt's sweep killed (SIGKILL) after random times until it has been killed N times, then run to
-          its end: the file that comes out against the one of an undisturbed run, and what was asked twice
+kills     the 003 prompt's sweep killed (SIGKILL) at N random places, then run to its end: what was lost or asked
+          twice, and whether the file that comes out is what the answers say
 equals    the 003 prompt's file against itself, N times: how often it is called faster, or refused
 """
 
@@ -116,53 +116,61 @@ def retuned(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def killed(options: argparse.Namespace) -> dict[str, Any]:
-    """One journal through all kills, each at a random moment of the time that an undisturbed run takes."""
+    """One journal through all kills, each soon after the journal holds another random number of answers.
+
+    Then the run is left to end, twice: whatever was killed, the file that comes out is what the answers say.
+    """
     chance = random.Random(0)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        start = time.monotonic()
-        subprocess.run(
-            command("003", options, folder),
-            env=environment(folder),
-            capture_output=True,
-            check=True,
-        )
-        seconds = time.monotonic() - start
-        whole = (folder / "retuned_003.py").read_bytes()
-        journal = folder / "journal" / "journal.sqlite"
+        written, journal = folder / "retuned_003.py", folder / "journal" / "journal.sqlite"
+
+        def run() -> tuple[float, bytes]:
+            written.unlink(missing_ok=True)
+            start = time.monotonic()
+            subprocess.run(
+                command("003", options, folder),
+                env=environment(folder),
+                capture_output=True,
+                check=True,
+            )
+            return time.monotonic() - start, written.read_bytes()
+
+        seconds, _ = run()
         answers = known(journal)
         journal.unlink()
         kept: list[int] = []
-        for _ in range(options.kills):
+        before: dict[str, str] = {}
+        replaced = lost = 0
+        for target in sorted(chance.sample(range(1, len(answers)), options.kills)):
             process = subprocess.Popen(
                 command("003", options, folder),
                 env=environment(folder),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(chance.uniform(0, seconds))
+            while process.poll() is None and len(known(journal)) < target:
+                time.sleep(0.02)
+            time.sleep(chance.uniform(0, 0.3))
             process.send_signal(signal.SIGKILL)
             process.wait()
-            kept.append(len(known(journal)))
-        before = known(journal)
-        (folder / "retuned_003.py").unlink(missing_ok=True)
-        subprocess.run(
-            command("003", options, folder),
-            env=environment(folder),
-            capture_output=True,
-            check=True,
-        )
-        resumed = (folder / "retuned_003.py").read_bytes()
+            after = known(journal)
+            lost += sum(key not in after for key in before)
+            replaced += sum(key in after and after[key] != date for key, date in before.items())
+            kept.append(len(after))
+            before = after
+        _, resumed = run()
         after = known(journal)
+        _, again = run()
         return {
             "kills": options.kills,
             "undisturbed_seconds": round(seconds, 1),
             "answers_of_an_undisturbed_run": len(answers),
             "answers_after_each_kill": kept,
             "answers_at_the_end": len(after),
-            "answers_replaced": sum(before[key] != after.get(key) for key in before),
-            "same_file": resumed == whole,
+            "answers_lost": lost,
+            "answers_asked_again": replaced,
+            "same_file": resumed == again,
         }
 
 
@@ -182,7 +190,8 @@ def equals(options: argparse.Namespace) -> dict[str, Any]:
     sys.path.insert(0, str(ROOT))
     from codegen.accept import compiled
     from codegen.cases import given_cases
-    from codegen.contest import Side, Terms, check, entries_of, fastest, last_race, time_all
+    from codegen.contest import Terms, check, entries_of, fastest, time_all
+    from codegen.final import Side, last_race
     from codegen.job import Options, open_job
     from codegen.judge import MARGIN, judge
     from codegen.measure import Device
@@ -201,7 +210,7 @@ def equals(options: argparse.Namespace) -> dict[str, Any]:
         path, cases = job.question.file.path, given_cases(file.given)
         terms = Terms(Against(None, reference), "tf32")
         found = check(device, path, entries_of("candidate", file.live), cases, terms)
-        timed = time_all(device, path, found, cases, terms, quiet, file.timed)
+        timed = time_all(device, path, found, cases, terms, quiet)
         checkups = [one.checkup for one in timed]
         ours = Side(path, fastest(timed, 0))
         same = {site: replace(entry, label="original") for site, entry in ours.best.items()}

@@ -1,0 +1,106 @@
+"""Operands split into scaled float16 parts: rows of very different magnitude, and values that are not finite."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+
+import pytest
+from gemm_children import Child
+from gemm_matrix import problems
+
+from codegen.gpu import find_gpu
+from codegen.precision import MEASURED_ERROR
+from codegen.problem import Problem
+from codegen.render import choose
+from codegen.trimm_split import TILE
+
+GPU = "h200"
+PARTS = ("fp16", "fp16x3")
+# Of a row: what is documented for normal inputs, twice, as rows differ; or the most that one product of two
+# rounded factors can be off, as a row may have no other.
+BOUND = {"fp16": max(2 * MEASURED_ERROR["fp16"], 2**-10), "fp16x3": 2 * MEASURED_ERROR["fp16x3"]}
+# Two tiles each way, the second nearly empty; K of whole steps of 64 and a rest.
+SIDES = {"m": 133, "n": 141, "k": 77}
+GEMMS = {
+    name: replace(problem, **SIDES, batch=problem.batch and (2,), epilogue=(), out_dtype="float32")
+    for name, problem in problems().items()
+    if problem.precision in PARTS
+}
+N = TILE + 9
+TRIMMS = {
+    f"{triangle} {layout} {precision}": Problem(
+        "trimm", N, N, N, layout=layout, triangle=triangle, precision=precision
+    )
+    for triangle in ("lower", "upper")
+    for precision in PARTS
+    for layout in (("nn",) if precision == "fp16" else ("nn", "tt"))
+}
+ALL = {**GEMMS, **TRIMMS}
+
+
+@pytest.fixture(scope="module")
+def interpreter() -> Iterator[Child]:
+    child = Child("split_child.py")
+    yield child
+    child.close()
+
+
+@cache
+def ask(interpreter: Child, problem: Problem, *, special: bool) -> list[dict[str, float]]:
+    results = interpreter.ask(problem=problem.to_json(), gpu=GPU, special=special)
+    (configs,) = choose(problem, find_gpu(GPU)).values()
+    assert [result["config"] for result in results] == [0, len(configs) - 1]
+    return results
+
+
+def test_all_forms_are_there() -> None:
+    assert {(p.family, p.precision) for p in ALL.values()} == {
+        (family, precision) for family in ("gemm", "trimm") for precision in PARTS
+    }
+    assert {p.layout for p in GEMMS.values()} == {"nn", "nt", "tn", "tt"}
+
+
+@pytest.mark.parametrize("problem", ALL.values(), ids=list(ALL))
+def test_each_row_is_right_whatever_its_magnitude(problem: Problem, interpreter: Child) -> None:
+    for result in ask(interpreter, problem, special=False):
+        assert result["library_error"] < 1e-6
+        assert result["error"] <= BOUND[problem.precision or ""], result  # False for NaN
+
+
+def up(size: int, step: int) -> int:
+    return -(-size // step) * step
+
+
+def workspace_bytes(problem: Problem) -> int:
+    """As docs/render.md has it."""
+    parts, batches = PARTS.index(problem.precision or "") + 1, problem.batches
+    if problem.triangle:
+        return 4 * parts * batches * up(N, TILE) ** 2 + 8 * batches * N
+    rows, columns = problem.m, problem.n
+    if problem.batched == "a":  # folded into rows
+        rows, batches = rows * batches, 1
+    k = up(problem.k, 64)
+    # Rounded up to eights where sums do not run along rows.
+    m = rows if problem.layout[0] == "n" else up(rows, 8)
+    n = columns if problem.layout[1] == "t" else up(columns, 8)
+    return 2 * parts * batches * k * (m + n) + 4 * batches * (rows + columns)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_parts_take_the_memory_that_is_documented(name: str, interpreter: Child) -> None:
+    for result in ask(interpreter, ALL[name], special=False):
+        assert result["workspace_bytes"] == workspace_bytes(ALL[name])
+
+
+SOME = ["nn float32 fp16", "tt float32 fp16x3", "lower nn fp16", "upper tt fp16x3"]
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_nothing_is_finite_that_should_not_be(name: str, interpreter: Child) -> None:
+    problem = ALL[name]
+    for result in ask(interpreter, problem, special=True):
+        assert result["decided"] > 0
+        assert result["finite"] == 0
+        assert result["error"] <= BOUND[problem.precision or ""], result
