@@ -67,6 +67,7 @@ def bench(
         machine = device.machine()
         gpu = side_by_side.target_of(machine)
         results = Results(machine, Files(json_path, markdown, svg))
+        results.write()  # a place that can't be written to is found out before an hour has passed
         left = results.left(cases, rounds, lambda case: side_by_side.fingerprint(case, gpu))
         done = len(cases) - len(left)
         show("measuring", done, len(cases))

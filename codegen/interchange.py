@@ -112,9 +112,9 @@ def _value(value: Any, where: str) -> Value:
 
 def _knob(value: Any, where: str) -> int | Source | None:
     read = _value(value, where)
-    if read is None or isinstance(read, Source) or (type(read) is int and 1 <= read <= 64):
-        return read
-    raise BadInput(f"{where}: expected a whole number from 1 to 64, or null where it is left out")
+    if read is None or isinstance(read, Source) or (type(read) is int and 0 <= read <= 64):
+        return read  # 0 stages, as people write for AMD's compiler, is to survive the way there and back
+    raise BadInput(f"{where}: expected a whole number from 0 to 64, or null where it is left out")
 
 
 def _expression(value: Any, where: str) -> str:

@@ -1,18 +1,21 @@
-"""A benchmark as a picture: a bar for each case's speed-up, and where the kernels stand under the roofline. SVG."""
+"""A benchmark as a picture: bars of speed-ups, and where the kernels stand under the roofline. SVG."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 
-from codegen.benchmark import ROWS
+from codegen.benchmark import ROWS, Row
 from codegen.evidence import Machine
 from codegen.gpu import known_gpus
 from codegen.problem import Problem
 from codegen.scoreboard import Outcome, target
 
-_WIDTH, _LEFT, _RIGHT = 960, 270, 80
+_WIDTH, _LEFT, _RIGHT = 960, 270, 120
+_CLOSE = 60  # to the right of a bar, where its figure goes: a mark there pushes it on
+_MANY = 15  # cases of a row; beyond, those that differ in sizes share a bar
 _BAR, _GAP, _HEAD = 12, 5, 26
 _ROOF_HEIGHT = 420
 _STYLE = """
@@ -38,16 +41,56 @@ def draw(machine: Machine, date: str, outcomes: Sequence[Outcome]) -> str:
             f'<rect class="ground" width="{_WIDTH}" height="{whole}"/>',
             *bars,
             *roof,
-            _text(10, whole - 10, title),
+            _text(
+                10,
+                whole - 10,
+                f"{title}. Upright marks: what is wanted; orange: something is under it.",
+            ),
             "</svg>\n",
         ]
     )
 
 
+@dataclass(frozen=True)
+class _Entry:
+    """A bar: one case, or several that differ in their sizes alone, as the geometric mean and the range."""
+
+    label: str
+    speedups: tuple[float, ...]
+    wanted: float | None
+
+    @property
+    def mean(self) -> float:
+        return math.exp(math.fsum(map(math.log, self.speedups)) / len(self.speedups))
+
+    @property
+    def told(self) -> str:
+        if not self.speedups:
+            return "not timed"
+        if len(self.speedups) == 1:
+            return f"{self.mean:.2f}"
+        return f"{self.mean:.2f} ({min(self.speedups):.2f} to {max(self.speedups):.2f})"
+
+
+def _entries(row: Row, outcomes: Sequence[Outcome]) -> list[_Entry]:
+    """Of a row of many cases one for each name without its sizes."""
+    of_row = [outcome for outcome in outcomes if outcome.case.row == row.name]
+    together: dict[str, list[Outcome]] = {}
+    for outcome in of_row:
+        name = outcome.case.name
+        together.setdefault(name.rpartition("-")[0] if len(of_row) > _MANY else name, []).append(
+            outcome
+        )
+    return [
+        _Entry(label, tuple(o.speedup for o in several if o.speedup), target(several[0].case))
+        for label, several in together.items()
+    ]
+
+
 def _bars(outcomes: Sequence[Outcome]) -> tuple[list[str], float]:
-    """A bar a case, grouped by row, with a mark at its target; and where they end."""
+    """Bars grouped by row, with a mark at their targets; and where they end."""
     speedups = [outcome.speedup for outcome in outcomes if outcome.speedup]
-    low = min(0.5, *speedups) if speedups else 0.5
+    low = min([0.5, *speedups])
     high = max([2.0, *speedups, *(target(o.case) or 0 for o in outcomes)]) * 1.05
     wide = _WIDTH - _LEFT - _RIGHT
 
@@ -57,24 +100,27 @@ def _bars(outcomes: Sequence[Outcome]) -> tuple[list[str], float]:
     lines: list[str] = []
     y = 20.0
     for row in ROWS:
-        of_row = [outcome for outcome in outcomes if outcome.case.row == row.name]
-        if not of_row:
+        entries = _entries(row, outcomes)
+        if not entries:
             continue
         lines.append(_text(10, y + 10, f"{row.what}: times as fast as {row.against}", "head"))
         y += _HEAD
-        for outcome in of_row:
-            lines.append(_text(_LEFT - 6, y + 10, outcome.case.name, anchor="end"))
-            wanted = target(outcome.case)
-            if speedup := outcome.speedup:
-                kind = "ours" if speedup >= (wanted or 1.0) else "short"
-                begin, end = sorted((x(1.0), x(speedup)))
+        for entry in entries:
+            lines.append(_text(_LEFT - 6, y + 10, entry.label, anchor="end"))
+            ends = [x(1.0)]
+            if entry.speedups:
+                kind = "ours" if min(entry.speedups) >= (entry.wanted or 1.0) else "short"
+                begin, end = sorted((x(1.0), x(entry.mean)))
                 lines.append(_bar(begin, y, end - begin, kind))
-                lines.append(_text(max(end, x(1.0)) + 6, y + 10, f"{speedup:.2f}"))
-            else:
-                lines.append(_text(x(1.0) + 6, y + 10, "not timed"))
-            if wanted:
-                at = x(wanted)
+                middle = y + _BAR / 2
+                ends += [x(max(entry.speedups)), end]
+                if len(entry.speedups) > 1:
+                    lines.append(_line(x(min(entry.speedups)), middle, ends[1], middle, "mark"))
+            if entry.wanted:
+                at = x(entry.wanted)
                 lines.append(_line(at, y - 1, at, y + _BAR + 1, "mark"))
+                ends += [at] if at < max(ends) + _CLOSE else []
+            lines.append(_text(max(ends) + 6, y + 10, entry.told))
             y += _BAR + _GAP
         y += 8
     lines.insert(0, _line(x(1.0), 20, x(1.0), y, "line"))

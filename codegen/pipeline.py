@@ -141,6 +141,7 @@ def report_of(
         for site in sites
         if site.line not in seen
     )
+    really = (f"the run was a real one, on this {question.gpu.name}",) if launches.really else ()
     ended = (f"the run ended early: {launches.ended}",) if launches.ended else ()
     return Report(
         question.file.name,
@@ -150,5 +151,5 @@ def report_of(
         tuple(reports),
         True,
         verdict,
-        (*ended, *idle, *notes),
+        (*really, *ended, *idle, *notes),
     )

@@ -49,9 +49,8 @@ class Site:
     unsettled: str | None
     refusal: str | None
     edited: str | None  # `entry by entry`, `replaced by a list`; the line, if not the site's
-    runs_once: (
-        str | None
-    )  # why running the kernel again on its own output is wrong; None: nothing shows that
+    # Why running the kernel again on its own output is wrong. None: nothing shows that, or it is done already.
+    runs_once: str | None
     key: tuple[str, ...] | None  # the names in `key`; None where they are no literals
     resets: tuple[str, ...]  # which of reset_to_zero, restore_value, pre_hook, post_hook are given
     above: tuple[str, ...]  # the decorators above, as source text, outermost first
@@ -145,7 +144,9 @@ def _read(
         refusal=refusal,
         edited=None if refusal or target is None else _edited(target),
         runs_once=(
-            repeats_badly(place.function, functions) if place.function and not resets else None
+            repeats_badly(place.function, functions)
+            if place.function and not resets and len(data or ()) < 2
+            else None
         ),
         key=_names(argument(place.call, "key")),
         resets=resets,

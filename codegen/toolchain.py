@@ -54,6 +54,7 @@ class Launches:
     sites: tuple[LiveSite, ...]
     inputs: tuple[InputSpec, ...] = ()  # what the model was called with
     ended: str | None = None  # how a run of the user's own failed, if it did
+    really: bool = False  # that run was on the GPU in this machine, not on fake tensors
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class Compiler:
         if ended is not None and ended.startswith("exit status"):
             said = self._child.last_lines(3)
             ended = f"{ended}: {said}" if said else ended
-        return Launches(_live_sites(answer["sites"]), ended=ended)
+        return Launches(_live_sites(answer["sites"]), ended=ended, really=self._here)
 
     def compile(
         self, jobs: Sequence[Compilation], on_done: Callable[[int], None] | None = None

@@ -1,8 +1,8 @@
 # C = A.T @ B.T
 # A [K, M], B [N, K]: float32; C [M, N]: float32; summed in float32, precision fp16.
 # Float16 has TF32's mantissa, 11 bits, at twice its rate, and not its range: so each row of A and each column
-# of B is scaled by a power of two first, which the result is divided by. Elements below 2^-29 of the largest
-# in their row lose bits.
+# of B is scaled by a power of two first, which the result is divided by. An element is off by at most 2^-11
+# of itself, or 2^-25 of the largest in its row where that is more.
 # The parts lie as descriptors want them, however A and B do. Configs for M=2048, N=4096, K=8192 on the NVIDIA H200.
 import torch
 import torch.nn as nn

@@ -42,8 +42,8 @@ TABLE = [
 ]
 # Few tiles and a long K, which is summed in slices.
 STARVED_TABLE = [
-    (ALL,      "float32",       "",         "tf32x3",  (),     "ab",    ""),
-    (ALL,      "float16",       "",         None,      (),     "ab",    ""),
+    ("nn tt",  "float32",       "",         "tf32x3",  (),     "ab",    ""),
+    ("nt tn",  "float16",       "",         None,      (),     "ab",    ""),
     ("nn",     "float32",       "",         "ieee",    (),     "ab",    "bias,gelu"),
     ("tn",     "float32",       "",         "tf32",    (),     "ab",    "residual"),
     ("nt",     "float32",       "",         "bf16x3",  (),     "ab",    ""),

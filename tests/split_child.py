@@ -18,6 +18,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 
 import torch  # noqa: E402
 from gemm_operands import load, only  # noqa: E402
+from torch.overrides import TorchFunctionMode  # noqa: E402
 
 from codegen.gpu import find_gpu  # noqa: E402
 from codegen.guard import Allocating  # noqa: E402
@@ -55,10 +56,28 @@ def answer(problem: dict[str, Any], gpu: str, special: bool) -> list[dict[str, A
     results = []
     for place in {0, len(kernel.configs) - 1}:
         kernel.configs[place].kwargs["PROGRAMS"] = FEW_PROGRAMS
-        with only(kernel, place), PretendCuda("cpu"), Allocating("cpu"), torch.no_grad():
+        with only(kernel, place), PretendCuda("cpu"), Allocating("cpu"), Counting() as counted:
             out = module.ModelNew()(*given)
-        results.append({"config": place} | (lost(spec, a, b, out) if special else far(a, b, out)))
+        workspace = counted.bytes - out.nbytes
+        results.append(
+            {"config": place, "workspace_bytes": workspace}
+            | (lost(spec, a, b, out) if special else far(a, b, out))
+        )
     return results
+
+
+class Counting(TorchFunctionMode):
+    """Counts the bytes of the tensors that are made."""
+
+    bytes = 0
+
+    def __torch_function__(
+        self, function: Any, _types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        made = function(*args, **(kwargs or {}))
+        if function in (torch.empty, torch.zeros):
+            self.bytes += made.nbytes
+        return made
 
 
 def factors(spec: Problem) -> tuple[torch.Tensor, torch.Tensor]:

@@ -259,6 +259,14 @@ def test_figures_of_another_machine_are_not_added_to(tmp_path, planted, capsys):
     assert json.loads(path.read_text()) == data
 
 
+@pytest.mark.parametrize("option", ["--json", "--markdown", "--svg"])
+def test_a_place_that_cannot_be_written_to_is_found_out_first(option, tmp_path, planted, capsys):
+    bench = planted(Planted())
+    assert run("small-128", option, tmp_path / "nowhere" / "b") == 2
+    assert "can't write there" in told(capsys)
+    assert bench.checked == []
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"cases": 3}'])
 def test_a_file_that_is_no_benchmark_is_left_alone(text, tmp_path, planted, capsys):
     path = tmp_path / "b.json"

@@ -263,6 +263,24 @@ def test_the_picture_shows_every_case(drawn: str) -> None:
     assert len(missed) == 1  # 13.5 of 14
 
 
+def test_many_cases_that_differ_in_sizes_share_a_bar() -> None:
+    names = [case.name for case in CASES if case.row == "gemm-16"]
+    outcomes = [outcome(name, 100.0, {"eager": 100.0}) for name in names]
+    outcomes[0] = outcome(names[0], 100.0, {"eager": 50.0})
+    outcomes[1] = outcome(names[1], 100.0, {"eager": 200.0})
+    outcomes[-1] = untimed(names[-1])
+    tree = ElementTree.fromstring(picture.draw(MACHINE, "2026-11-21", outcomes))
+    texts = [element.text for element in tree.iter() if element.tag.endswith("text")]
+    assert [text for text in texts if text and text.startswith("gemm-")] == [
+        f"gemm-{dtype}-{layout}"
+        for dtype in ("bf16", "fp16")
+        for layout in ("nn", "nt", "tn", "tt")
+    ]
+    assert "1.00 (0.50 to 2.00)" in texts
+    missed = [bar for bar in tree.iter() if bar.get("class") == "short"]
+    assert len(missed) == 1
+
+
 def test_nothing_to_draw_is_drawn_too() -> None:
     ElementTree.fromstring(picture.draw(MACHINE, "2026-11-21", [untimed(FP16)]))
     ElementTree.fromstring(picture.draw(MACHINE, "2026-11-21", []))

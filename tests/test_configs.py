@@ -223,7 +223,7 @@ def test_a_set_that_can_not_be_read_says_where(data, said):
         ({"meta": {"A": [1]}}, "c.meta.A: expected a number"),
         ({"meta": {}, "num_warps": True}, "c.num_warps: expected a whole number"),
         ({"meta": {}, "num_warps": 1.5}, "c.num_warps: expected a whole number"),
-        ({"meta": {}, "num_stages": 0}, "c.num_stages: expected a whole number"),
+        ({"meta": {}, "num_stages": -1}, "c.num_stages: expected a whole number"),
         ({"meta": {}, "num_ctas": 2}, "unknown 'num_ctas'"),
         ({"meta": {}, "extra": {"pre_hook": "a b"}}, "no Python expression"),
         ({"meta": {"A": {"source": "("}}}, "no Python expression"),
@@ -239,7 +239,7 @@ def test_configs_survive_json():
     config = Config(
         (("A", 1), ("B", Source("x + 1")), ("C", "s"), ("D", None)),
         Source("w()"),
-        3,
+        0,
         (("pre_hook", "h"),),
     )
     assert config_from_json(json.loads(json.dumps(config_to_json(config))), "c") == config

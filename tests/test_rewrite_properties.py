@@ -2,7 +2,7 @@
 is written is what Python gets then, and nothing else changes.
 
 A few hundred examples in the suite; `EXAMPLES=20000 pytest tests/test_rewrite_properties.py` tries 20,000 for
-each property, in about half an hour of one core.
+each property, in 40 minutes of one core.
 """
 
 import functools

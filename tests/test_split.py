@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 
 import pytest
 from gemm_children import Child
@@ -46,6 +47,7 @@ def interpreter() -> Iterator[Child]:
     child.close()
 
 
+@cache
 def ask(interpreter: Child, problem: Problem, *, special: bool) -> list[dict[str, float]]:
     results = interpreter.ask(problem=problem.to_json(), gpu=GPU, special=special)
     (configs,) = choose(problem, find_gpu(GPU)).values()
@@ -65,6 +67,31 @@ def test_each_row_is_right_whatever_its_magnitude(problem: Problem, interpreter:
     for result in ask(interpreter, problem, special=False):
         assert result["library_error"] < 1e-6
         assert result["error"] <= BOUND[problem.precision or ""], result  # False for NaN
+
+
+def up(size: int, step: int) -> int:
+    return -(-size // step) * step
+
+
+def workspace_bytes(problem: Problem) -> int:
+    """As docs/render.md has it."""
+    parts, batches = PARTS.index(problem.precision or "") + 1, problem.batches
+    if problem.triangle:
+        return 4 * parts * batches * up(N, TILE) ** 2 + 8 * batches * N
+    rows, columns = problem.m, problem.n
+    if problem.batched == "a":  # folded into rows
+        rows, batches = rows * batches, 1
+    k = up(problem.k, 64)
+    # Rounded up to eights where sums do not run along rows.
+    m = rows if problem.layout[0] == "n" else up(rows, 8)
+    n = columns if problem.layout[1] == "t" else up(columns, 8)
+    return 2 * parts * batches * k * (m + n) + 4 * batches * (rows + columns)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_parts_take_the_memory_that_is_documented(name: str, interpreter: Child) -> None:
+    for result in ask(interpreter, ALL[name], special=False):
+        assert result["workspace_bytes"] == workspace_bytes(ALL[name])
 
 
 SOME = ["nn float32 fp16", "tt float32 fp16x3", "lower nn fp16", "upper tt fp16x3"]
