@@ -96,8 +96,9 @@ def accept(
     """Accept a kernel file on evidence, or refuse it.
 
     Every config must be right on given, ragged, small and special inputs and, where there is an ORIGINAL, the
-    file's fastest must be as fast as the original's fastest right one. The evidence is kept beside FILE, as
-    JSON and as a page, or where --json and --html say.
+    file's fastest must be as fast as the original's fastest right one; without one, how fast it is beside the
+    library is said and binds nobody. The evidence is kept beside FILE, as JSON and as a page, or where --json
+    and --html say, and in the record of a rendered file.
     """
     screen = console()
     spec = recorded(Path(file))
