@@ -15,7 +15,7 @@ from codegen.contest import (
     fastest,
     time_all,
 )
-from codegen.evidence import Case, Checkup, Machine, Race, Subject, Verdict
+from codegen.evidence import REFERENCE_REFUSES, Case, Checkup, Machine, Race, Subject, Verdict
 from codegen.final import LIBRARY, Side, last_race
 from codegen.fingerprint import source_hash
 from codegen.inputs import InputSpec, block_sides
@@ -169,11 +169,17 @@ def accept(
 def accept_unmeasured(
     candidate: Contender, terms: Terms, bench: Bench, progress: Progress
 ) -> Acceptance:
-    """What can be established with no GPU: right in the interpreter, and fits. `bench` interprets."""
+    """What can be established with no GPU: right in the interpreter, and fits. `bench` interprets.
+
+    Raises BadInput when the reference fails on all inputs.
+    """
     # In a file with several kernels some may be for sizes that descriptors take.
     several = len(candidate.launched) > 1
     cases = plan_cases(candidate.inputs, candidate.sides, given=False, aligned=several)
     standings = checked("candidate", candidate, bench, cases, terms, progress)
+    found = [finding for each in standings for finding in each.checkup.findings]
+    if found and all((each.refused or "").startswith(REFERENCE_REFUSES) for each in found):
+        raise BadInput(f"{candidate.question.file.name}: {found[0].refused} ({found[0].case})")
     verdict = _wrong(standings)
     if verdict.accepted:
         reason = "right in the interpreter, fits the GPU, not measured"

@@ -62,6 +62,9 @@ class Case:
     ] = ()  # a problem file's whole numbers, and what stands for them
 
 
+REFERENCE_REFUSES = "the reference takes no such inputs"  # how such a Finding.refused begins
+
+
 @dataclass(frozen=True)
 class Finding:
     """One subject on one case. Errors as in `outcome.Accuracy`."""

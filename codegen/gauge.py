@@ -13,6 +13,7 @@ import triton
 from torch.utils._python_dispatch import _disable_current_modes
 
 from codegen import examine, sensors, timing
+from codegen.evidence import REFERENCE_REFUSES
 from codegen.failure import explain
 from codegen.forced import Pick, forced
 from codegen.gpu import GpuSpec
@@ -107,7 +108,7 @@ class Gauge:
             why = explain(error, terms["problem"])
             if given:
                 return {"reference": why, "over": True}
-            return {"refused": f"the reference takes no such inputs: {why}"}
+            return {"refused": f"{REFERENCE_REFUSES}: {why}"}
         try:
             run = self._runner(subject, reference, terms, seen)
             said = examine.examine(

@@ -280,6 +280,8 @@ def test_the_rest_is_json_on_standard_output(tmp_path, capfd):
     assert "accepted: right in the interpreter, fits the GPU, not measured" in err
     assert main(["accept", str(path), *options[:4], "--reference", "x * 4", "--no-measure"]) == 1
     assert "refused: candidate #0: " in capfd.readouterr().err
+    assert main(["accept", str(path), *options[:4], "--reference", "z * 3", "--no-measure"]) == 2
+    assert "the reference takes no such inputs: NameError: name 'z'" in capfd.readouterr().err
     assert (tmp_path / "scale.evidence.json").exists()
     assert (tmp_path / "scale.evidence.html").exists()
 
