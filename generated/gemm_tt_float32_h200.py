@@ -323,7 +323,7 @@ def gemm_parts_kernel(
         a_tops = tl.load(tops_ptr + z * M + offs_m, mask=offs_m < M, other=0)
         b_tops = tl.load(tops_ptr + batches * M + z * N + offs_n, mask=offs_n < N, other=0)
         if max(tl.max(a_tops, axis=0), tl.max(b_tops, axis=0)) >= INFINITE:
-            # Infinity by a low part may be NaN, as that part may be 0: there high parts alone say what comes out.
+            # Infinity by a low part may be NaN, as that part may be 0: there high parts alone decide.
             plain = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
             for step in tl.range(0, steps, num_stages=1):
                 first_k = step * BLOCK_K

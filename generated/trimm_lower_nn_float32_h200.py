@@ -333,7 +333,7 @@ def tril_matmul_parts_kernel(
         a_tops = tl.load(tops_ptr + z * N + rows, mask=rows < N, other=0)
         b_tops = tl.load(tops_ptr + (batches + z) * N + cols, mask=cols < N, other=0)
         if max(tl.max(a_tops, axis=0), tl.max(b_tops, axis=0)) >= INFINITE:
-            # Infinity by a low part may be NaN, as that part may be 0: there high parts alone say what comes out.
+            # Infinity by a low part may be NaN, as that part may be 0: there high parts alone decide.
             plain = tl.zeros((BLOCK, BLOCK), dtype=tl.float32)
             for step in tl.range(0, steps, num_stages=1):
                 k = inner + step * BLOCK_K

@@ -73,7 +73,7 @@ def run(arguments):
 class NoChild:
     """Stands where the file would be imported: what is fuzzed here is everything before that."""
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, *_: object, **__: object) -> None:
         raise BadInput("reached the child")
 
 

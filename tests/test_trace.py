@@ -14,7 +14,6 @@ from codegen.axes import Axes
 from codegen.outcome import BadInput, Refused
 from codegen.problem import Problem
 from codegen.tracing import Tracer, read_problem
-from codegen.trial import reference
 
 CASES = sorted((Path(__file__).parent / "cases" / "problems").glob("*.py"))
 
@@ -92,7 +91,7 @@ def computed(problem, interface, given):
     """What ModelNew returns, by the problem's formula in PyTorch."""
     names = dict(zip(interface.arguments, given, strict=True))
     operands = [eval(operand, names) for operand in interface.operands]
-    formula = reference(problem)
+    formula = problem.reference
     result = eval(formula, dict(zip(problem.operands, operands, strict=True)))
     assert result.shape == (*problem.batch, problem.m, problem.n)
     return result if interface.returned is None else result.permute(interface.returned)
