@@ -10,7 +10,7 @@ from codegen.config import Config
 from codegen.here import gpu_here
 from codegen.outcome import Refused
 from codegen.question import Question
-from codegen.report import Report, SiteReport, no_longer_read
+from codegen.report import Report, Row, SiteReport, no_longer_read
 from codegen.rewrite import left_over, replace_configs
 from codegen.sites import Site
 from codegen.steps import (
@@ -25,6 +25,8 @@ from codegen.steps import (
     verify_originals,
 )
 from codegen.toolchain import Compiler, Launches, Progress
+
+_MODEL = b"ModelNew"
 
 
 def compiler_for(question: Question) -> Compiler:
@@ -109,6 +111,29 @@ def unread(question: Question, code: bytes) -> tuple[str, ...]:
         f"{question.file.at(line)}: {no_longer_read(name)}"
         for line, name in (left_over(question.code, code) if code != question.code else ())
     )
+
+
+def is_launched(question: Question) -> bool:
+    """Whether anything may launch the file's kernels: its own model, or a run of the user's own."""
+    return question.launch is not None or _MODEL in question.code
+
+
+def unlaunched(question: Question) -> Report:
+    """The report of a file whose kernels nothing launches: what it says, and what can't be known of that.
+
+    Raises BadInput when there are no autotune sites, or the file is no Python.
+    """
+    reports = []
+    for site in sites_of(question):
+        rows = [Row(config, "original", "kept", "original") for config in site.configs or ()]
+        live = "its configs are only known once the file runs" if site.configs is None else None
+        reports.append(SiteReport(site.kernel, site.line, tuple(rows), note=live))
+    why = (
+        f"{question.file.name}: no ModelNew launches its kernels, so what they need, whether they are right and "
+        "how fast they are can't be known, and nothing is changed: name a run that launches them, as in "
+        "--launch 'pytest tests/test_it.py', or write configs found elsewhere with --set"
+    )
+    return Report(question.file.name, question.gpu, (), False, tuple(reports), False, why)
 
 
 def refused(question: Question, refusal: Refused) -> Report:

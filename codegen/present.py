@@ -73,7 +73,8 @@ def print_report(report: Report, to: Console) -> None:
             _say(to, Text(f"{site.kernel}: {site.note}", style="yellow"))
     for note in report.notes:
         _say(to, Text(note, style="yellow"))
-    _say(to, Text(f"{_counts(report.sites)}: {report.verdict}", style="bold"))
+    if report.accepted:  # else the verdict is the error that ends the command
+        _say(to, Text(f"{_counts(report.sites)}: {report.verdict}", style="bold"))
 
 
 def _say(to: Console, text: Text) -> None:
@@ -83,7 +84,8 @@ def _say(to: Console, text: Text) -> None:
 
 def _called_with(report: Report) -> str:
     if not report.inputs:
-        return "as launched by the run"
+        known = any(row.resources for site in report.sites for row in site.rows)
+        return "as launched by the run" if known else "not launched"
     guess = "  (a guess: give --inputs or --problem)" if report.guessed else ""
     return f"inputs {'  '.join(describe(report.inputs))}{guess}"
 

@@ -69,6 +69,10 @@ def retune(options: Sequence[Options], output: Output) -> None:
 
 def _retune_one(options: Options, output: Output, screen: Console) -> Report:
     with open_job(options) as job:
+        if not pipeline.is_launched(job.question):
+            report = pipeline.unlaunched(job.question)
+            print_report(report, screen)
+            return report
         try:
             retuned = _retuned(job.question, options.measure, screen)
         except Refused as refusal:

@@ -167,7 +167,6 @@ def test_metrics_that_can_not_be_used(tmp_path, capfd, metrics, said):
             "AssertionError",
             id="inputs the wrapper refuses",
         ),
-        pytest.param(("class ModelNew", "class Model"), "no `class ModelNew", id="no ModelNew"),
         pytest.param(("y_ptr + i,", "y_ptr + j,"), "NameError", id="no config compiles"),
         pytest.param(("forward(self, x)", "forward(self, x, y)"), "TypeError", id="too few inputs"),
         pytest.param(
@@ -183,6 +182,23 @@ def test_code_that_can_not_be_used(tmp_path, capfd, change, said):
     assert said in refused(capfd, [*RETUNE, str(path), "-w", "--reference", "3 * x"])
     assert path.read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["k.py"]
+
+
+def test_kernels_that_nothing_launches_are_reported_and_left_alone(tmp_path, capfd):
+    path, report = tmp_path / "k.py", tmp_path / "report.json"
+    path.write_text(SCALE.replace("class ModelNew", "class Model"))
+    before = path.read_bytes()
+    assert main([*RETUNE, str(path), "-w", "--json", str(report)]) == 1
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    assert "codegen: " + str(path) + ": no ModelNew launches its kernels" in printed.err
+    assert path.read_bytes() == before
+    told = json.loads(report.read_text())
+    assert told["verdict"]["accepted"] is False
+    (site,) = told["sites"]
+    assert [config["num_warps"] for config in site["configs"]] and all(
+        config["resources"] is None for config in site["configs"]
+    )
 
 
 def test_configs_that_contradict_each_other_are_refused(tmp_path, capfd):
