@@ -26,6 +26,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._before = {owner: dict(vars(owner)) for owner in (*_MODULES, *_CLASSES)}
+        self._dtype = torch.get_default_dtype()  # which a problem's get_inputs makes its values in
 
     def check(self) -> None:
         """Raises BadInput, naming the first, where any was replaced since. All are put back."""
@@ -35,6 +36,9 @@ class Watch:
     def put_back(self) -> list[str]:
         """The names of what was replaced."""
         found = []
+        if torch.get_default_dtype() != self._dtype:
+            torch.set_default_dtype(self._dtype)
+            found.append("PyTorch's default dtype")
         for owner, kept in self._before.items():
             now = vars(owner)
             for name, was in kept.items():

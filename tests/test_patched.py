@@ -31,6 +31,13 @@ def test_what_is_replaced_is_named_and_put_back(name: str, instead: object) -> N
     assert getattr(torch, name) is was
 
 
+def test_another_default_dtype_is_put_back() -> None:
+    """A problem's inputs would be of that type, for everybody."""
+    with pytest.raises(BadInput, match="replaces PyTorch's default dtype,"), unpatched():
+        torch.set_default_dtype(torch.float16)
+    assert torch.get_default_dtype() == torch.float32
+
+
 def test_what_pytorch_wraps_itself_is_no_replacement(monkeypatch: pytest.MonkeyPatch) -> None:
     seed = torch._dynamo.disable(torch.manual_seed)
     assert seed is not torch.manual_seed
