@@ -6,7 +6,8 @@ import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from codegen.cases import every_case, given_cases, plan_cases
+from codegen.cases import every_case, given_cases, plan_cases, show
+from codegen.config import Config
 from codegen.contest import (
     Standing,
     Terms,
@@ -25,7 +26,7 @@ from codegen.outcome import BadInput
 from codegen.question import Question
 from codegen.report import Row
 from codegen.steps import Launched, build_originals, match, record, sites_of
-from codegen.toolchain import Compiler, LiveSite, Progress
+from codegen.toolchain import Compiler, Launches, LiveSite, Progress
 
 BASELINES = (LIBRARY, *(Subject(name, baseline=name) for name in ("compile", "max-autotune")))
 
@@ -97,6 +98,7 @@ def compiled_by(compiler: Compiler, question: Question, progress: Progress) -> C
     """
     sites = sites_of(question)
     launches = record(question, compiler)
+    _refuse_namesakes(question, launches)
     given = match(question, sites, launches)
     rows = build_originals(question, compiler, given, progress)
     sides = block_sides(config for each in given for config in each.live.configs)
@@ -114,6 +116,20 @@ def compiled_by(compiler: Compiler, question: Question, progress: Progress) -> C
         {**others, **rows},
         source_hash(question.file.path),
     )
+
+
+def _refuse_namesakes(question: Question, launches: Launches) -> None:
+    """Raises BadInput where a function makes a kernel several times, with other configs each time.
+
+    Configs are forced by a kernel's name and line, so those of one alone would be checked.
+    """
+    lists: dict[tuple[str, str, int], Sequence[Config]] = {}
+    for live in launches.sites:
+        if lists.setdefault((live.path, live.kernel, live.line), live.configs) != live.configs:
+            raise BadInput(
+                f"{question.file.at(live.line)}: {live.kernel} is made several times, with different configs: "
+                "make it once, or under one list"
+            )
 
 
 def accept(
@@ -244,7 +260,8 @@ def _compared(
         ours = _side(candidate, standings, number)
         theirs = _side(original, original_standings, number) if original else None
         if ours is None:
-            continue  # none could be timed: their checkups say why
+            verdicts.append(_untimed(checkups, theirs, case))
+            continue
         race, pairing = last_race(
             bench,
             ours,
@@ -259,6 +276,16 @@ def _compared(
         races.append(Timed(case, race, pairing))
         verdicts.append(judge(checkups, race, pairing, margin, len(cases)))
     return tuple(races), judge_all(verdicts or [judge(checkups)])
+
+
+def _untimed(checkups: Sequence[Checkup], theirs: Side | None, case: Case) -> Verdict:
+    """The verdict on inputs on which none of the candidate's configs could be timed: their checkups say why, or
+    their kernels are not launched there, and what replaces an original that was timed is not shown to be as fast.
+    """
+    verdict = judge(checkups)
+    if verdict.accepted and theirs:
+        return Verdict(False, False, f"no tuned kernel is launched on {show(case)}: not timed")
+    return verdict
 
 
 def _side(file: Contender, standings: Sequence[Standing], case: int) -> Side | None:

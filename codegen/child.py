@@ -95,6 +95,8 @@ class Child:
         counts as a sign of life, and a number that `on_progress` returns is the limit from there on); a child
         that ran out of time is killed.
         """
+        if self._closed:
+            raise ChildFailed("was ended before", died=True)
         try:
             self._ask.write(json.dumps(question).encode() + b"\n")
             self._ask.flush()

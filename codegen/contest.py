@@ -72,7 +72,11 @@ def entries_at(name: str, place: int, sites: Sequence[LiveSite]) -> list[Entry]:
 
 
 def label(name: str, site: LiveSite, sites: Sequence[LiveSite], number: int) -> str:
-    return f"{name} {site.kernel} #{number}" if len(sites) > 1 else f"{name} #{number}"
+    if len(sites) == 1:
+        return f"{name} #{number}"
+    namesakes = sum(other.kernel == site.kernel for other in sites)
+    kernel = f"{site.kernel}:{site.line}" if namesakes > 1 else site.kernel
+    return f"{name} {kernel} #{number}"
 
 
 def subject(path: Path, entry: Entry, beside: Mapping[int, Entry], name: str = "") -> Subject:

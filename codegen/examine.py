@@ -40,6 +40,7 @@ class Setting:
     library_error: float | None
     # Of inputs with NaN and infinities: which elements of each output depend on those.
     depends: Outputs | None = None
+    dtypes: tuple[torch.dtype, ...] = ()  # of the library's result; empty: it has none
     mark: int = 0  # of the bits that must not change
 
     def seal(self) -> None:
@@ -72,16 +73,17 @@ def prepare(
     expected = reference.compute(inputs, torch.float64)
     library = _library(reference, inputs, promise)
     if library is None:
-        allowed, error = bounds(expected, [], half_ulp(inputs)), None
+        allowed, error, dtypes = bounds(expected, [], half_ulp(inputs)), None, ()
     else:
+        dtypes = tuple(out.dtype for out in library)
         allowed = bounds(expected, [library], half_ulp(library))
         error = max(distance(out, ref)[0] for out, ref in paired(library, expected))
     if special:
         inputs, depends = _special(reference, inputs, expected, seed)
         expected = reference.compute(inputs, torch.float64)
-        return Setting(inputs, [], expected, [], allowed, error, depends)
+        return Setting(inputs, [], expected, [], allowed, error, depends, dtypes)
     fresh_expected = reference.compute(fresh, torch.float64)
-    return Setting(inputs, fresh, expected, fresh_expected, allowed, error)
+    return Setting(inputs, fresh, expected, fresh_expected, allowed, error, None, dtypes)
 
 
 def _library(reference: Reference, inputs: list[Any], promise: str) -> Outputs | None:
@@ -152,7 +154,7 @@ def examine(
     given = Guarded(setting.inputs)
     results, outputs, fault = _guarded(run, given, device)
     said |= _compare(outputs, setting.expected, setting)
-    said["fault"] = fault or said["fault"]
+    said["fault"] = fault or _narrowed(outputs, setting) or said["fault"]
     if said["fault"] or setting.depends is not None:
         return said
     said["repeatable"] = True
@@ -181,6 +183,18 @@ def examine(
     if fault or later["fault"]:
         return said | later | {"fault": fault or later["fault"]}
     return said
+
+
+def _narrowed(outputs: Outputs, setting: Setting) -> str | None:
+    """Why a result of fewer bits than the library's is refused: float16 would be within the bound that TF32 has."""
+    for out, dtype in zip(outputs, setting.dtypes, strict=False):
+        if out.dtype.itemsize < dtype.itemsize:
+            return f"returns {_name(out.dtype)} where the library returns {_name(dtype)}"
+    return None
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _guarded(run: Run, given: Guarded, device: str) -> tuple[Outputs, Outputs, str | None]:

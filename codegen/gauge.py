@@ -299,6 +299,7 @@ class Gauge:
                 if racer.graph is None:
                     failures[racer.label] = "can't be captured in a CUDA graph"
             racers = [racer for racer in racers if racer.graph is not None]
+        self._progress({"method": method})
         clocks = sensors.Sensors(sensors.machine(self._number)["uuid"])
         failures |= timing.race(
             racers,
@@ -326,7 +327,8 @@ class Gauge:
         racer = timing.Racer(subject["label"], call, context)
         if subject["path"] is None:
             self._progress({"step": "baseline"})
-        timing.warm(racer, course)
+        with unpatched() if subject["path"] else contextlib.nullcontext():
+            timing.warm(racer, course)
         return racer
 
     def _wrong(

@@ -31,7 +31,6 @@ DTYPES = {
     }.items()
     for name in names.split()
 }
-STRUCTURES = ("tril", "triu", "symmetric")
 
 # Added to two whole tiles to make a side ragged: odd, distinct, and smaller than the smallest tile that
 # tensor cores take twice over, so that sides that differ in the given inputs differ here too.

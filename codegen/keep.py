@@ -30,9 +30,14 @@ def keep(dossier: Dossier, path: Path) -> tuple[Path, ...]:
 
 
 def put_findings(record: Path, dossier: Dossier) -> None:
-    """Fills in the verdict and the provenance of a rendered file's record, where it was measured."""
+    """Fills in the verdict and the provenance of a rendered file's record, where it was measured.
+
+    A file that is no longer what the record renders to leaves it as it is.
+    """
     if dossier.machine is not None:
-        write_whole(record, with_findings(Record.read(record), dossier).text().encode())
+        found = with_findings(Record.read(record), dossier)
+        if found.about(found.source()) == found:
+            write_whole(record, found.text().encode())
 
 
 def with_findings(record: Record, dossier: Dossier) -> Record:

@@ -188,6 +188,11 @@ class Device:
         method = "events"
 
         def take(progress: dict[str, Any]) -> None:
+            nonlocal method
+            if progress.get("method", method) != method:  # times of both kinds are not compared
+                method = progress["method"]
+                rows.clear()
+                clocks.clear()
             if "clocks" in progress:
                 read = progress["clocks"]
                 clocks.append(Clocks(**{**read, "throttled": tuple(read["throttled"])}))

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from codegen.accept import Acceptance, Contender, accept, compiled_by
 from codegen.benches import awake
 from codegen.cases import every_case
-from codegen.contest import Terms
+from codegen.contest import Standing, Terms
 from codegen.cover import cover, winners
+from codegen.evidence import Checkup
 from codegen.final import LIBRARY
 from codegen.fingerprint import source_hash
 from codegen.inputs import InputSpec
@@ -184,9 +185,7 @@ def accepted(
         there = replace(question, file=replace(question.file, path=path), code=code)
         compiler.turn_to(there.file)
         candidate = compiled_by(compiler, there, progress)
-        standings = [
-            one.standing for one in tried if one.standing and one.entrant.kind == "original"
-        ]
+        standings = [_standing(one) for one in tried if one.entrant.kind == "original"]
 
         def accept_on(whole: bool) -> Acceptance:
             return accept(
@@ -205,6 +204,12 @@ def accepted(
         if _only_ragged_ones_fail(done) and whole_tiles(candidate.inputs, candidate.sides):
             done = accept_on(whole=True)
     return done
+
+
+def _standing(one: Tried) -> Standing:
+    """How an entrant did; one that did not run is wrong for what its row says."""
+    entry = one.entrant.entry
+    return one.standing or Standing(entry, Checkup(entry.label, (), None, one.row.reason))
 
 
 def _only_ragged_ones_fail(acceptance: Acceptance) -> bool:

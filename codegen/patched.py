@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import torch
@@ -13,6 +14,7 @@ from codegen.outcome import BadInput
 
 _MODULES = (time, torch, torch.nn.functional, torch.cuda)
 _CLASSES = (torch.Tensor, torch._C.TensorBase, torch.cuda.Event, torch.cuda.Stream)
+_PYTORCH = f"{Path(torch.__file__).parent}/"  # where its own code is
 
 
 class Watch:
@@ -24,6 +26,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._before = {owner: dict(vars(owner)) for owner in (*_MODULES, *_CLASSES)}
+        self._dtype = torch.get_default_dtype()  # which a problem's get_inputs makes its values in
 
     def check(self) -> None:
         """Raises BadInput, naming the first, where any was replaced since. All are put back."""
@@ -33,10 +36,14 @@ class Watch:
     def put_back(self) -> list[str]:
         """The names of what was replaced."""
         found = []
+        if torch.get_default_dtype() != self._dtype:
+            torch.set_default_dtype(self._dtype)
+            found.append("PyTorch's default dtype")
         for owner, kept in self._before.items():
             now = vars(owner)
             for name, was in kept.items():
-                if callable(was) and not _stands_for(now.get(name), was):
+                ours = callable(was) or isinstance(was, torch.dtype)
+                if ours and not _stands_for(now.get(name), was):
                     found.append(f"{_name(owner)}.{name}")
                     setattr(owner, name, was)
             if isinstance(owner, type):
@@ -60,11 +67,15 @@ def unpatched() -> Iterator[None]:
 
 
 def _stands_for(value: object, was: object) -> bool:
-    """Whether it is the same, or that with something around it: torch._dynamo wraps functions when it is imported."""
+    """Whether it is the same, or that in a wrapper of PyTorch's own: torch._dynamo wraps functions on import.
+
+    Anybody's wrapper may say what it wraps (functools.wraps does), so it counts where its code is from.
+    """
     while value is not was:
-        value = getattr(value, "__wrapped__", None)
-        if value is None:
+        code = getattr(value, "__code__", None)
+        if code is None or not code.co_filename.startswith(_PYTORCH):
             return False
+        value = getattr(value, "__wrapped__", None)
     return True
 
 

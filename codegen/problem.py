@@ -168,7 +168,14 @@ class Problem:
                 text = f"F.gelu({text}, approximate='tanh')"
             else:
                 text = f"F.{step.op}({text})"
-        return text
+        # Rounded as C is, where its type does not hold what the operands' does: that is no error of a kernel's.
+        holds = (self.dtype, "float32") if self.dtype not in FLOAT8 else ITEM_BYTES
+        return text if self.out_dtype in holds else f"({text}).to(torch.{self.out_dtype})"
+
+    @property
+    def gives_another_dtype(self) -> bool:
+        """Whether the result's type is not the one it has if none is asked for."""
+        return self.out_dtype != Problem(self.family, 1, 1, 1, dtype=self.dtype).out_dtype
 
     def flops(self) -> int:
         """Multiplications and additions of the product; the epilogue's are not counted.
@@ -201,7 +208,7 @@ class Problem:
         if self.triangle is not None:
             data["triangle"] = self.triangle
         data |= {"layout": self.layout, "dtype": self.dtype}
-        if self.out_dtype != Problem(self.family, 1, 1, 1, dtype=self.dtype).out_dtype:
+        if self.gives_another_dtype:
             data["out_dtype"] = self.out_dtype
         if self.precision is not None:
             data["precision"] = self.precision

@@ -63,6 +63,7 @@ def file_stem(spec: Spec) -> str:
     """A name for the file that says what is in it, and that Python can import: `gemm_tt_float32_tf32_h200`."""
     problem = spec.problem
     words = [problem.family, problem.triangle, problem.layout, problem.dtype, problem.precision]
+    words += ["to", problem.out_dtype] if problem.gives_another_dtype else []
     words += ["batched"] if problem.batch else []
     words += [step.op for step in problem.epilogue]
     return "_".join([*filter(None, words), spec.gpu.key]).replace("-", "_")

@@ -92,9 +92,14 @@ class Reference:
         return function
 
     def compute(self, values: Sequence[Any], dtype: torch.dtype | None) -> Outputs:
-        """The result on these inputs, computed in `dtype`; None: in the inputs' own."""
+        """The result on these inputs, computed in `dtype`, and given in it; None: in the inputs' own.
+
+        What rounds its own result to float16 still gives the numbers it has then as float64: in float16 the norm
+        of a large result is infinite, and any error a share of 0 of it.
+        """
         with torch.no_grad():
-            return flat(self.function(dtype)(*(cast(value, dtype) for value in values)))
+            found = flat(self.function(dtype)(*(cast(value, dtype) for value in values)))
+        return found if dtype is None else [cast(out, dtype) for out in found]
 
 
 def _written_out(expression: str, names: Sequence[str]) -> Callable[..., Any]:

@@ -18,15 +18,17 @@ from codegen import accept as accept_module
 from codegen import accept_command, benches
 from codegen.accept import accept, accept_unmeasured, compiled
 from codegen.cli import main
-from codegen.contest import Terms
+from codegen.config import Config
+from codegen.contest import Terms, entries_of
 from codegen.dossier import Dossier
-from codegen.final import CONTROL
+from codegen.final import CONTROL, LIBRARY
 from codegen.gpu import find_gpu
 from codegen.inputs import parse_inputs
 from codegen.keep import dossier_of
+from codegen.outcome import BadInput
 from codegen.question import Question
 from codegen.record import Record
-from codegen.toolchain import UserFile
+from codegen.toolchain import Launches, LiveSite, UserFile
 from codegen.verify import Against
 
 SCALE = Path(__file__).parent / "cases" / "files" / "scale.py"
@@ -177,6 +179,62 @@ def test_slower_on_one_of_two_sets_of_inputs_is_refused(tmp_path):
     assert len(done.races) == 2
 
 
+def test_what_launches_no_tuned_kernel_on_a_set_of_inputs_is_not_shown_to_be_as_fast(tmp_path):
+    def launched(subject, case):
+        return subject.path.stem == "old" or case.inputs[0].shape[0] != 64
+
+    bench = PlantedBench(by_file(new=50.0), launched=launched)
+    done = verdict(tmp_path, bench, "float32[64]")
+    assert not done.verdict.accepted
+    assert done.verdict.reason == "no tuned kernel is launched on float32[64], seed 0: not timed"
+    alone = accept(contender(tmp_path, "new", "float32[64]"), None, TERMS, bench, quiet)
+    assert alone.verdict.accepted
+
+
+def test_a_race_that_is_timed_in_another_way_from_a_look_on_begins_anew(tmp_path):
+    """Who is left when the fastest cannot be captured takes long enough for events."""
+
+    class Changing(PlantedBench):
+        def race(self, subjects, case, rounds, *terms):
+            race = super().race(subjects, case, rounds, *terms)
+            if not any(subject.label == CONTROL for subject in subjects):
+                return race
+            if any(subject.baseline for subject in subjects):
+                rows = tuple(row[:-1] for row in race.rounds_us)
+                failed = (("eager", "can't be captured in a CUDA graph"),)
+                return replace(
+                    race, labels=race.labels[:-1], rounds_us=rows, method="graph", failures=failed
+                )
+            return race
+
+    bench = Changing(by_file(new=99.5), noise=0.01)
+    done = verdict(tmp_path, bench, baselines=(LIBRARY,))
+    (timed,) = done.races
+    assert timed.race.method == "events"
+    assert dict(timed.race.failures) == {"eager": "can't be captured in a CUDA graph"}
+
+
+def test_a_kernel_that_is_made_twice_with_different_configs_cannot_be_used(tmp_path, compiler):
+    def launches(self, problem, inputs):
+        (site,) = self._sites
+        longer = replace(site, index=1, configs=(*site.configs, site.configs[0]))
+        return Launches((site, longer), tuple(inputs or ()))
+
+    compiler.launches = launches
+    with pytest.raises(
+        BadInput, match=r"new:\d+: scale_kernel is made several times, with different"
+    ):
+        contender(tmp_path, "new")
+
+
+def test_kernels_of_one_name_have_labels_of_their_own():
+    sites = [LiveSite(0, "k", "f.py", 3, (Config(()),)), LiveSite(1, "k", "f.py", 9, (Config(()),))]
+    assert [each.label for each in entries_of("candidate", sites)] == [
+        "candidate k:3 #0",
+        "candidate k:9 #0",
+    ]
+
+
 def test_with_no_gpu_it_says_what_it_could_establish(tmp_path):
     bench = PlantedBench(by_file())
     done = accept_unmeasured(contender(tmp_path, "new"), TERMS, bench, quiet)
@@ -226,6 +284,20 @@ def test_a_rendered_files_record_says_what_was_found(tmp_path, monkeypatch, caps
         assert "times eager's speed" in capsys.readouterr().err
         assert set(provenance["races"][0]["times_us"]) >= {"eager", "compile", "max-autotune"}
     assert main(["render", "--check", str(tmp_path)]) == 0
+
+
+def test_the_record_beside_an_edited_file_stays_as_it_was(tmp_path, monkeypatch):
+    @contextlib.contextmanager
+    def planted():
+        yield PlantedBench(by_file(eager=200.0))
+
+    monkeypatch.setattr(accept_command, "on_this_gpu", planted)
+    monkeypatch.setattr(benches, "gpu_here", lambda: find_gpu("h200"))
+    path, record = tmp_path / RENDERED.name, RENDERED.with_suffix(".json").read_bytes()
+    path.write_bytes(RENDERED.read_bytes() + b"# mine\n")
+    path.with_suffix(".json").write_bytes(record)
+    assert main(["accept", str(path)]) == 0
+    assert path.with_suffix(".json").read_bytes() == record
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from codegen.child import Child, ChildFailed
 from codegen.gpu import find_gpu
 from codegen.outcome import BadInput
 from codegen.toolchain import Compiler, UserFile
@@ -110,3 +111,10 @@ def test_when_the_program_is_stopped_its_children_end(tmp_path, sent):
         for _ in range(100):
             os.kill(int(pid.read_text()), 0)
             time.sleep(0.1)
+
+
+def test_who_was_ended_says_so_when_asked_again():
+    child = Child("devices", env={})
+    child.close()
+    with pytest.raises(ChildFailed, match="was ended before"):
+        child.ask({}, seconds=1)

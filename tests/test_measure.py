@@ -12,6 +12,7 @@ from accept_cases import FOLDER, choices, read
 
 from codegen import gauge
 from codegen.cases import plan_cases
+from codegen.child import ChildFailed
 from codegen.evidence import Case, Subject
 from codegen.gpu import find_gpu
 from codegen.inputs import parse_inputs
@@ -60,6 +61,48 @@ def test_what_breaks_costs_only_itself(tmp_path, bench):
     for checkup, (_, fault) in zip(checkups, BROKEN.values(), strict=False):
         assert checkup.fault and re.search(fault, checkup.fault)
     assert (checkups[-1].label, checkups[-1].fault) == ("good", None)
+
+
+def test_nothing_is_right_against_a_reference_whose_norm_float16_does_not_hold(tmp_path, bench):
+    zeros = SCALE.replace(FORWARD, f"{FORWARD}.half() * 0")
+    case = Case(parse_inputs("float32[300]"), 0, "given")
+    halves = Against(None, "(9000 * x).half()")
+    (checkup,) = bench.check([subject(tmp_path, zeros, "zeros")], [case], halves, "ieee")
+    assert "wrong: relative error 1," in checkup.fault
+
+
+def test_a_narrower_result_than_the_librarys_is_refused(tmp_path, bench):
+    """Its numbers are right, and so they are in TF32, whose bound is wide."""
+    code = SCALE.replace(FORWARD, f"{FORWARD}.half()")
+    rounded = Against(None, "(3 * x).half().float()")
+    (checkup,) = bench.check([subject(tmp_path, code, "half")], [SMALL], rounded, "ieee")
+    assert checkup.fault.startswith("returns float16 where the library returns float32")
+    same = Against(None, "(3 * x).half()")
+    (checkup,) = bench.check([subject(tmp_path, code, "half")], [SMALL], same, "ieee")
+    assert checkup.fault is None
+
+
+@pytest.mark.parametrize(("after", "more"), [("graph", 5), ("events", 2)])
+def test_times_of_two_methods_are_not_one_race(monkeypatch, after, more):
+    """The first process dies after three rounds of five, timed with events; who is left goes on with `after`."""
+    device, asked = Device(), []
+
+    def ask(question, take):
+        first = not asked
+        asked.append(question["rounds"])
+        method = "events" if first else after
+        take({"method": method})
+        for _ in range(3 if first else question["rounds"]):
+            take({"row": {"one": 60.0, "two": 60.0}})
+        if first:
+            device._turn = "two"
+            raise ChildFailed("hangs", died=True)
+        return {"method": method, "failures": {}}
+
+    monkeypatch.setattr(device, "_ask", ask)
+    race = device.race([Subject("one"), Subject("two")], SMALL, 5, RIGHT, "ieee")
+    assert (race.labels, race.method, len(race.rounds_us)) == (("one",), after, 5)
+    assert sum(asked[1:]) == more
 
 
 def test_a_wrapper_that_takes_no_ragged_sizes_is_not_wrong_there(tmp_path, bench):

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from fake_compiler import FakeCompiler
+from fake_compiler import FakeCompiler, distinct
 from planted_bench import PlantedBench
 
 from codegen import measured
@@ -15,6 +15,7 @@ from codegen.gpu import find_gpu
 from codegen.inputs import parse_inputs
 from codegen.journal import Journal
 from codegen.journaled import Journaled
+from codegen.keep import dossier_of
 from codegen.measured import retune_measured
 from codegen.outcome import BadInput
 from codegen.question import Question
@@ -284,6 +285,18 @@ def test_a_run_that_is_stopped_anywhere_goes_on_where_it_was(tmp_path):
     # A stop loses the one answer that was under way, and no other is asked for twice.
     assert total - (runs - 1) <= len(whole.checked) + len(whole.raced)
     assert done.code == undisturbed.code
+
+
+def test_an_original_that_does_not_compile_is_in_the_evidence_with_its_reason(compiler):
+    def binary(config, warps, stages):
+        return None if warps == 8 else distinct(config, warps, stages)
+
+    compiler.binary = staticmethod(binary)
+    done = retune(PlantedBench(planted({(256, 2, 3): 50.0})))
+    assert done.code != CODE
+    dossier = dossier_of(done.acceptance)
+    assert len(dossier.original.entries) == 3
+    assert dossier.original.entries[2].checkup.fault == "does not compile: no such instruction"
 
 
 class Stopping(PlantedBench):

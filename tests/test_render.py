@@ -173,6 +173,25 @@ def spec(gpu: str = "rtx-4090", **fields: Any) -> Spec:
     return Spec(problem, find_gpu(gpu), choose(problem, find_gpu(gpu)))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "out_dtype", "reference", "stem"),
+    [
+        ("float16", "", "A @ B", "gemm_nn_float16_h200"),
+        ("float16", "float32", "A @ B", "gemm_nn_float16_to_float32_h200"),
+        ("float32", "float16", "(A @ B).to(torch.float16)", "gemm_nn_float32_to_float16_h200"),
+        ("float16", "bfloat16", "(A @ B).to(torch.bfloat16)", "gemm_nn_float16_to_bfloat16_h200"),
+        ("float8_e4m3fn", "", "A @ B", "gemm_nn_float8_e4m3fn_h200"),
+        ("float8_e4m3fn", "float16", "A @ B", "gemm_nn_float8_e4m3fn_to_float16_h200"),
+    ],
+)
+def test_what_is_right_is_rounded_where_the_result_holds_less_than_the_operands(
+    dtype: str, out_dtype: str, reference: str, stem: str
+) -> None:
+    problem = Problem("gemm", 64, 64, 64, dtype=dtype, out_dtype=out_dtype)
+    assert problem.reference == reference
+    assert file_stem(Spec(problem, find_gpu("h200"), {})) == stem
+
+
 def test_the_same_spec_gives_the_same_bytes() -> None:
     one, two = spec(layout="tn"), spec(layout="tn")
     assert Record(one).source() == Record(two).source()
