@@ -12,9 +12,10 @@ from codegen.accept import Acceptance, accept_unmeasured, compiled
 from codegen.accept import accept as accept_measured
 from codegen.benches import awake, interpreted, is_to_be_measured, on_this_gpu, remark
 from codegen.contest import Terms
+from codegen.dossier import Dossier
 from codegen.fitting import forward_inputs
 from codegen.inputs import describe
-from codegen.job import Job, Options, open_job
+from codegen.job import STDIN, Job, Options, open_job
 from codegen.judge import MARGIN
 from codegen.keep import dossier_of, keep, put_findings
 from codegen.measure import PROMISES
@@ -102,6 +103,11 @@ def accept(
     """
     screen = console()
     spec = recorded(Path(file))
+    by_record = (
+        spec is not None
+        and not (inputs or problem or reference or precision)
+        and gpu in (None, spec.gpu.key)
+    )
     if spec and not (inputs or problem or reference):
         inputs = (" ".join(describe(forward_inputs(spec.problem))),)
         reference = spec.problem.reference
@@ -135,7 +141,10 @@ def accept(
             done = accept_unmeasured(compiled(question, show), terms, ready(), show)
     done = replace(done, notes=(*remark(question, measure), *done.notes))
     print_report(report_on(done), screen)
-    _write(done, Path(file), json_path, html_path)
+    dossier = dossier_of(done)
+    if by_record:  # what is found in other terms is none of the record's
+        put_findings(Path(file).with_suffix(".json"), dossier)
+    _write(dossier, Path(file), json_path, html_path)
     return ACCEPTED if done.verdict.accepted else REFUSED
 
 
@@ -179,12 +188,10 @@ def report_on(done: Acceptance) -> Report:
     )
 
 
-def _write(done: Acceptance, path: Path, json_path: str | None, html_path: str | None) -> None:
-    dossier = dossier_of(done)
-    if recorded(path):
-        put_findings(path.with_suffix(".json"), dossier)
+def _write(dossier: Dossier, path: Path, json_path: str | None, html_path: str | None) -> None:
     if json_path is None and html_path is None:
-        keep(dossier, path)
+        if str(path) != STDIN:
+            keep(dossier, path)
         return
     for target, text in ((json_path, dossier.text), (html_path, lambda: page(dossier))):
         if target == "-":

@@ -57,8 +57,11 @@ def progress(to: Console) -> Iterator[Progress]:
         yield show
 
 
-def print_report(report: Report, to: Console) -> None:
-    """The whole report: a table a site, why each config is as it is, the profile, notes and the verdict."""
+def print_report(report: Report, to: Console, *, verdict: bool = True) -> None:
+    """The whole report: a table a site, why each config is as it is, the profile, notes and the verdict.
+
+    `verdict` False: it is what the command ends with.
+    """
     _say(to, Text(f"{report.name} on {report.gpu.name} ({report.gpu.sm}), {_called_with(report)}"))
     for site in report.sites:
         to.print()
@@ -73,7 +76,7 @@ def print_report(report: Report, to: Console) -> None:
             _say(to, Text(f"{site.kernel}: {site.note}", style="yellow"))
     for note in report.notes:
         _say(to, Text(note, style="yellow"))
-    if report.accepted:  # else the verdict is the error that ends the command
+    if verdict:
         _say(to, Text(f"{_counts(report.sites)}: {report.verdict}", style="bold"))
 
 

@@ -71,7 +71,7 @@ def _retune_one(options: Options, output: Output, screen: Console) -> Report:
     with open_job(options) as job:
         if not pipeline.is_launched(job.question):
             report = pipeline.unlaunched(job.question)
-            print_report(report, screen)
+            print_report(report, screen, verdict=False)
             return report
         try:
             retuned = _retuned(job.question, options.measure, screen)

@@ -286,7 +286,14 @@ def test_a_rendered_files_record_says_what_was_found(tmp_path, monkeypatch, caps
     assert main(["render", "--check", str(tmp_path)]) == 0
 
 
-def test_the_record_beside_an_edited_file_stays_as_it_was(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("added", "terms"),
+    [
+        pytest.param(b"# mine\n", [], id="an edited file"),
+        pytest.param(b"", ["--precision", "tf32"], id="other terms than the record's"),
+    ],
+)
+def test_a_record_stays_as_it_was_beside(tmp_path, monkeypatch, added, terms):
     @contextlib.contextmanager
     def planted():
         yield PlantedBench(by_file(eager=200.0))
@@ -294,9 +301,9 @@ def test_the_record_beside_an_edited_file_stays_as_it_was(tmp_path, monkeypatch)
     monkeypatch.setattr(accept_command, "on_this_gpu", planted)
     monkeypatch.setattr(benches, "gpu_here", lambda: find_gpu("h200"))
     path, record = tmp_path / RENDERED.name, RENDERED.with_suffix(".json").read_bytes()
-    path.write_bytes(RENDERED.read_bytes() + b"# mine\n")
+    path.write_bytes(RENDERED.read_bytes() + added)
     path.with_suffix(".json").write_bytes(record)
-    assert main(["accept", str(path)]) == 0
+    assert main(["accept", str(path), *terms]) == 0
     assert path.with_suffix(".json").read_bytes() == record
 
 
