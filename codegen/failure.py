@@ -13,5 +13,16 @@ def explain(error: BaseException, path: str | None) -> str:
         if path and frame.filename == path
     ]
     where = f"line {frames[-1].lineno}: " if frames else ""
-    message = " ".join(str(error).split())[:300]
+    message = " ".join(_message(error).split())[:300]
     return f"{where}{type(error).__name__}{': ' + message if message else ''}"
+
+
+def _message(error: BaseException) -> str:
+    """What an error says; of Triton's CompilationError, whose text is mostly the kernel's source, the end."""
+    said = getattr(error, "error_message", None)
+    if not hasattr(error, "error_message") or getattr(error, "node", None) is None:
+        return str(error)
+    if said is None and error.__cause__ is not None:
+        said = f"{type(error.__cause__).__name__}: {_message(error.__cause__)}"
+    place, _, _ = str(error).partition(":\n")  # `at 9:4`, line and column within the kernel
+    return f"{place}: {said}"

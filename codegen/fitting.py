@@ -88,9 +88,12 @@ def forward_inputs(problem: Problem) -> tuple[InputSpec, ...]:
     a = (problem.m, problem.k) if problem.layout[0] == "n" else (problem.k, problem.m)
     b = (problem.k, problem.n) if problem.layout[1] == "n" else (problem.n, problem.k)
     inputs = []
-    for name, shape in (("a", a), ("b", b)):
+    for name, shape, stored in (("a", a, problem.layout[0]), ("b", b, problem.layout[1])):
         batch = problem.batch if name in problem.batched else ()
-        half = {"lower": "tril", "upper": "triu", None: None}[problem.triangle]
+        # A lower triangle that is stored transposed is an upper one.
+        half = {"lowern": "tril", "lowert": "triu", "uppern": "triu", "uppert": "tril"}.get(
+            f"{problem.triangle}{stored}"
+        )
         inputs.append(TensorSpec(problem.dtype, (*batch, *shape), half))
     for step in problem.epilogue:
         if step.op == "bias":

@@ -107,7 +107,7 @@ class Interpreter:
         )
 
     def _compare(self, path: str, files: list[str]) -> dict[str, Any]:
-        """Without a reference: which outputs lack elements that others have, how far each is from each other
+        """Without a reference: whether all lack everything, which outputs lack elements that others have, how far each is from each other
         one, and whether they agree.
 
         There is no library error to derive a bound from here. The square root of the coarsest dtype's spacing
@@ -126,6 +126,7 @@ class Interpreter:
             return {"agree": result.pop("right"), **result}
 
         return {
+            "hollow": all(map(_says_nothing, kept)),
             "unwritten": [any(_lacks(left, right) for right in kept) for left in kept],
             "apart": [[apart(left, right) for right in kept] for left in kept],
         }
@@ -137,6 +138,11 @@ def _as_tf32(value: Any) -> Any:
         return value
     bits = value.contiguous().view(torch.int32)
     return (bits >> _TF32_DROPPED_BITS << _TF32_DROPPED_BITS).view(torch.float32)
+
+
+def _says_nothing(outputs: Outputs) -> bool:
+    """Whether one of the results has not a single finite element, from inputs that all are."""
+    return any(out.numel() > 0 and not bool(out.isfinite().any()) for out in outputs)
 
 
 def _lacks(out: Outputs, other: Outputs) -> bool:

@@ -323,7 +323,10 @@ def _write(record: Record, stem: str, output: str | None) -> Path | None:
     from codegen.write import write_whole
 
     folder = Path(output)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"-o {output}: can't be made a folder: {error.strerror}") from None
     path = folder / f"{stem}.py"
     write_whole(path, source.encode())
     write_whole(path.with_suffix(".json"), record.about(source).text().encode())

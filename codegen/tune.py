@@ -48,6 +48,8 @@ def retune(options: Sequence[Options], output: Output) -> None:
     screen = console()
     if output.in_place and any(each.path == STDIN for each in options):
         raise BadInput("-w can't write to standard input: use -o FILE")
+    if output.json == STDIN and output.diff:
+        raise BadInput("--diff and --json - both go to standard output: give --json a file")
     for path in filter(None, (output.path, output.json)):
         if path != STDIN and not Path(path).absolute().parent.is_dir():
             raise BadInput(f"{path}: can't write there: no such folder")
@@ -219,7 +221,7 @@ def inspect(options: Options, gpus: Sequence[str], json_path: str | None) -> Non
     if json_path == STDIN:
         return
     # Room for each GPU's group of columns: a narrow terminal folds lines, which beats cutting them.
-    out = console(standard_output=True, at_least=40 + 40 * len(reports))
+    out = console(standard_output=True, at_least=60 + 40 * len(reports))
     if len(reports) == 1:
         print_report(reports[0], out)
     else:

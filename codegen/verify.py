@@ -234,6 +234,12 @@ class _Bench:
             raise BadInput(
                 f"{self._source.name}: comparing the configs' results: {failure}"
             ) from None
+        if answer["hollow"]:
+            raise BadInput(
+                f"{self._source.name}: every config of {trials[ran[0]].site.kernel} returns nothing but NaN or infinities "
+                f"on {self._shown}: memory is read beyond an input's end or never written; do the inputs' sizes fit "
+                "each other? If that is what is right, say so with --reference or --problem"
+            )
         for index, unwritten in zip(ran, answer["unwritten"], strict=True):
             if unwritten:
                 reason = f"wrong: elements never written (NaN) that other configs write, on {self._shown}"

@@ -201,6 +201,25 @@ def test_kernels_that_nothing_launches_are_reported_and_left_alone(tmp_path, cap
     )
 
 
+def test_configs_that_all_return_nothing_but_nan_agree_on_nothing(tmp_path, capfd):
+    path = tmp_path / "k.py"
+    path.write_text(SCALE.replace("x * 2 + x", "x * float('nan')"))
+    assert "nothing but NaN" in refused(capfd, [*RETUNE, str(path)])
+
+
+def test_two_things_on_standard_output(tmp_path, capfd):
+    path = tmp_path / "k.py"
+    path.write_text(SCALE)
+    assert "--json -" in refused(capfd, [*RETUNE, str(path), "--diff", "--json", "-"])
+
+
+def test_a_folder_that_is_a_file(tmp_path, capfd):
+    path = tmp_path / "k.py"
+    path.write_text(SCALE)
+    rendering = ["render", "gemm", "--gpu", "h200", "--no-verify", "-o", str(path)]
+    assert "can't be made a folder" in refused(capfd, rendering)
+
+
 def test_configs_that_contradict_each_other_are_refused(tmp_path, capfd):
     path = tmp_path / "k.py"
     path.write_text(SCALE.replace("x * 2 + x", "x * BLOCK"))

@@ -10,6 +10,7 @@ import pytest
 from trimm_asking import Ask, asking
 
 from codegen import gemm, trimm
+from codegen.fitting import forward_inputs
 from codegen.gemm_configs import peak_tflops
 from codegen.gpu import find_gpu
 from codegen.order import check
@@ -230,3 +231,20 @@ def test_rendered_files_keep_the_required_order(
 def test_the_same_spec_gives_the_same_bytes() -> None:
     spec, target = problem(precision="tf32"), find_gpu("h200")
     assert render(spec, target, choose(spec, target)) == render(spec, target, choose(spec, target))
+
+
+@pytest.mark.parametrize(
+    ("triangle", "layout", "stored"),
+    [
+        ("lower", "nn", ("tril", "tril")),
+        ("lower", "nt", ("tril", "triu")),
+        ("lower", "tn", ("triu", "tril")),
+        ("upper", "nt", ("triu", "tril")),
+        ("upper", "tt", ("tril", "tril")),
+    ],
+)
+def test_a_triangle_that_is_stored_transposed_is_the_other_one(
+    triangle: str, layout: str, stored: tuple[str, str]
+) -> None:
+    inputs = forward_inputs(problem(triangle, layout=layout))
+    assert tuple(each.structure for each in inputs) == stored  # type: ignore[union-attr]
