@@ -357,7 +357,7 @@ def test_a_run_that_launches_nothing_is_reported_with_how_it_ended(library, capf
 
 
 def test_a_library_without_a_run_says_what_to_do(library, capfd):
-    assert main(["retune", "library.py", "--gpu", "rtx-4090"]) == 2
+    assert main(["retune", "library.py", "--gpu", "rtx-4090"]) == 1
     assert "--launch" in capfd.readouterr().err
 
 
