@@ -354,7 +354,8 @@ def configs(paths: tuple[str, ...], static: bool, gpu: str, as_json: bool) -> in
     from codegen.gpu import find_gpu
 
     with present.progress(present.console()) as show:
-        files = listing.list_files(lint.files_of(paths), None if static else find_gpu(gpu), show)
+        target = None if static else find_gpu(gpu)
+        files = listing.list_files(lint.files_of(paths), target, show, lint.files_named(paths))
     if as_json:
         click.echo(json.dumps(listing.as_json(files), indent=2))
     else:

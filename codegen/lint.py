@@ -54,6 +54,11 @@ def files_of(paths: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
+def files_named(paths: Iterable[str]) -> frozenset[str]:
+    """Those of them that were named themselves, and not found in a folder."""
+    return frozenset(str(Path(path)) for path in paths if Path(path).is_file())
+
+
 def _below(folder: str) -> Iterator[str]:
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not _is_left_out(Path(parent, name))]

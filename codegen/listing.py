@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from codegen.gpu import GpuSpec
 from codegen.interchange import config_to_json, fingerprint
 from codegen.outcome import BadInput
 from codegen.sites import Site, find_sites
+from codegen.source import parse
 from codegen.steps import site_of
 from codegen.toolchain import Compiler, Progress, UserFile
 
@@ -40,15 +41,22 @@ class ListedFile:
     unreadable: str | None = None
 
 
-def list_files(paths: Sequence[str], gpu: GpuSpec | None, progress: Progress) -> list[ListedFile]:
+def list_files(
+    paths: Sequence[str],
+    gpu: GpuSpec | None,
+    progress: Progress,
+    named: Collection[str] = (),
+) -> list[ListedFile]:
     """Every site of every file, in the order of the files.
+
+    Of a tree, files that never say `autotune` are not parsed; those `named` one by one must be Python.
 
     What the syntax tree settles is read from it, in parallel. With a `gpu`, files with sites it does not
     settle are imported in a child process that pretends to have that GPU, and read from the live Autotuner.
     """
     found = []
     for file in _static(paths):
-        found.append(file)
+        found.append(_parsed(file) if file.path in named else file)
         progress("reading", len(found), len(paths))
     unsettled = [i for i, file in enumerate(found) if any(s.configs is None for s in file.sites)]
     if gpu is not None:
@@ -56,6 +64,15 @@ def list_files(paths: Sequence[str], gpu: GpuSpec | None, progress: Progress) ->
             progress("importing", done, len(unsettled))
             found[index] = _settled(found[index], gpu)
     return found
+
+
+def _parsed(file: ListedFile) -> ListedFile:
+    if not file.sites and not file.unreadable:
+        try:
+            parse(Path(file.path).read_bytes())
+        except BadInput as error:
+            return replace(file, unreadable=str(error))
+    return file
 
 
 def _static(paths: Sequence[str]) -> Iterator[ListedFile]:

@@ -301,6 +301,9 @@ def _problem(family: str, given: Mapping[str, str | None]) -> Problem:
 
 def _sizes(text: str) -> dict[str, int]:
     pairs = [pair.partition("=") for pair in text.split(",")]
+    for name, equals, _ in pairs:
+        if not equals:
+            raise BadInput(f"--shape: {name.strip()!r} is no NAME=SIZE, as in m=2048,n=4096,k=8192")
     return {name.strip(): _number(f"--shape {name.strip()}", size) for name, _, size in pairs}
 
 

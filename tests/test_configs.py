@@ -361,6 +361,15 @@ def test_a_library_without_a_run_says_what_to_do(library, capfd):
     assert "--launch" in capfd.readouterr().err
 
 
+def test_a_file_that_is_named_must_be_python(tmp_path, capfd):
+    (path := tmp_path / "broken.py").write_text("x = (\n")
+    assert main(["configs", str(path)]) == 2
+    assert f"codegen: {path}: " in capfd.readouterr().err
+    assert (
+        main(["configs", str(tmp_path)]) == 0
+    )  # in a tree what says nothing of autotune is passed by
+
+
 def test_several_files_get_one_report(library, capfd):
     scale = (CASES / "scale.py").read_text()
     for name in ("a.py", "b.py"):

@@ -328,6 +328,7 @@ def test_the_list_names_families_and_options() -> None:
         (["gemm"], "name the GPU to render for"),
         (["gemm", "--gpu", "h200", "--shape", "m=1"], "shape lacks 'n'"),
         (["gemm", "--gpu", "h200", "--shape", "m=x,n=1,k=1"], "--shape m: 'x' is no whole number"),
+        (["gemm", "--gpu", "h200", "--shape", "12"], "--shape: '12' is no NAME=SIZE"),
         (["gemm", "--gpu", "h200", "--batch", "2,x"], "--batch: 'x' is no whole number"),
         (["gemm", "--gpu", "h200", "--epilogue", "tanh"], "epilogue step 'tanh' is not one of"),
         (["conv", "--gpu", "h200"], "there is no family 'conv'"),
