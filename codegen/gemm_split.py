@@ -130,17 +130,19 @@ def split_candidates(
             ("PROGRAMS", programs * gpu.sms),
         )
         config = Config(meta, warps, stages)
-        candidates.append(Candidate(config, reason, shared_bound(problem, m, n, stages)))
+        candidates.append(Candidate(config, reason, shared_bound(problem, gpu, m, n, stages)))
     return tuple(sorted(candidates, key=lambda c: seconds(problem, gpu, c.config, tflops)))
 
 
-def shared_bound(problem: Problem, m: int, n: int, stages: int) -> int:
+def shared_bound(problem: Problem, gpu: GpuSpec, m: int, n: int, stages: int) -> int:
     """At least the shared memory, in bytes, that a config takes.
 
-    The stages of both operands, a quarter of the result's tile on its way out, a residual's tile on its way to
-    the accumulator's layout, barriers, and what a row's exponents pass through.
+    The stages of both operands, a quarter of the result's tile on its way out (half of it on Blackwell, where
+    accumulators come out of tensor memory), a residual's tile on its way to the accumulator's layout, barriers, and what
+    a row's exponents pass through.
     """
     operands = stages * (m + n) * _BLOCK_K * 2
     result = m * n * ITEM_BYTES[problem.out_dtype]
     residual = any(step.op == "residual" for step in problem.epilogue)
-    return operands + result // 4 + (result if residual else 0) + 16 * (stages + 1) + 4 * (m + n)
+    leaving = result // (2 if gpu.compute_capability[0] == 10 else 4)
+    return operands + leaving + (result if residual else 0) + 16 * (stages + 1) + 4 * (m + n)
