@@ -55,11 +55,12 @@ def bench(
             click.echo(f"{case.name:40} {case.reference}")
         return ACCEPTED
     from codegen import present, side_by_side
-    from codegen.measure import Device, gpu_present
+    from codegen.here import name_here
+    from codegen.measure import Device
     from codegen.results import STDOUT, Files, Results
     from codegen.scoreboard import in_one_line
 
-    if not gpu_present():
+    if name_here() is None:
         raise BadInput("bench needs a GPU, and the CUDA driver of this machine shows none")
     rounds = QUICK_ROUNDS if quick else side_by_side.ROUNDS
     to = present.console()

@@ -43,20 +43,7 @@ class Case:
     @property
     def reference(self) -> str:
         """The problem in PyTorch and in the names of forward's parameters, as whoever has no kernel writes it."""
-        problem = self.problem
-        if problem.triangle is not None:
-            plain = Problem(problem.family, problem.n, problem.n, problem.n, problem.layout)
-            text = f"torch.{'tril' if problem.triangle == 'lower' else 'triu'}({plain.expression})"
-        else:
-            text = problem.expression
-        for step in problem.epilogue:
-            if step.op in ("bias", "residual"):
-                text = f"{text} + {step.op}"
-            elif step.op == "scale":
-                text = f"{step.value} * ({text})"
-            else:
-                text = f"F.{step.op}({text})"
-        return text
+        return self.problem.reference
 
 
 # Peers that come as kernel files of their own: a template each, in templates/peers/.

@@ -20,8 +20,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
+
+from codegen.closing import Closing
 
 MEMORY_LIMIT_BYTES = 12 << 30
 # For a child that uses a GPU: CUDA reserves far more address space than it fills, so a limit would say nothing.
@@ -46,7 +47,7 @@ class ChildFailed(Exception):
         self.died = died  # it is gone: what it held in memory must be loaded again
 
 
-class Child:
+class Child(Closing):
     """One process of `codegen.worker`, in the given role, that answers questions until closed."""
 
     def __init__(
@@ -182,14 +183,3 @@ class Child:
         self._output.close()
         with contextlib.suppress(BrokenPipeError):
             self._ask.close()
-
-    def __enter__(self) -> Child:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

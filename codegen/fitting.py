@@ -90,10 +90,9 @@ def forward_inputs(problem: Problem) -> tuple[InputSpec, ...]:
     inputs = []
     for name, shape, stored in (("a", a, problem.layout[0]), ("b", b, problem.layout[1])):
         batch = problem.batch if name in problem.batched else ()
-        # A lower triangle that is stored transposed is an upper one.
-        half = {"lowern": "tril", "lowert": "triu", "uppern": "triu", "uppert": "tril"}.get(
-            f"{problem.triangle}{stored}"
-        )
+        half = None
+        if problem.triangle:  # a lower one that is stored transposed is an upper one
+            half = "tril" if (problem.triangle == "lower") == (stored == "n") else "triu"
         inputs.append(TensorSpec(problem.dtype, (*batch, *shape), half))
     for step in problem.epilogue:
         if step.op == "bias":

@@ -18,13 +18,13 @@ from codegen.failure import explain
 from codegen.forced import Pick, forced
 from codegen.gpu import GpuSpec
 from codegen.inputs import from_wire
-from codegen.launch import MODEL
 from codegen.load import import_file, model_class, parameters
 from codegen.outcome import BadInput
 from codegen.patched import unpatched
 from codegen.pretend import PretendCuda, pretend_gpu
 from codegen.reference import Outputs, Reference, distance, flat, library_precision, paired, worst
 from codegen.repair import repair_interpreter
+from codegen.sections import MODEL_CLASS
 from codegen.watch import Observed, as_the_driver_says, uses_atomics, watching
 
 _REPEATS = {"cuda": 4, "cpu": 1}  # the interpreter runs one block after another: no races
@@ -154,7 +154,7 @@ class Gauge:
         if key not in self._settings:
             names: list[str] = []
             if terms["names"]:
-                model = model_class(self._module(terms["names"]), MODEL)
+                model = model_class(self._module(terms["names"]), MODEL_CLASS)
                 names = [parameter.name for parameter in parameters(model)]
             sizes = dict(terms["sizes"])
             reference = Reference(
@@ -189,10 +189,8 @@ class Gauge:
             self._modules[path] = module
         return self._modules[path]
 
-    @contextlib.contextmanager
-    def _present(self) -> Iterator[None]:
-        with PretendCuda("cpu") if self._spec else contextlib.nullcontext():
-            yield
+    def _present(self) -> contextlib.AbstractContextManager[Any]:
+        return PretendCuda("cpu") if self._spec else contextlib.nullcontext()
 
     def _runner(
         self, subject: dict[str, Any], reference: Reference, terms: dict[str, Any], seen: Observed
@@ -216,7 +214,7 @@ class Gauge:
         if subject["path"] is None:
             call = self._baseline(subject["baseline"], reference)
             return call, lambda: library_precision(terms["promise"])
-        model_of = model_class(self._module(subject["path"]), MODEL)
+        model_of = model_class(self._module(subject["path"]), MODEL_CLASS)
         with self._present():
             torch.manual_seed(terms["seed"])
             with torch.device(self._device):

@@ -7,6 +7,7 @@ The way there and what was measured: docs/performance.md.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from codegen.config import Config
@@ -47,6 +48,38 @@ _ROWS: dict[str, tuple[_Row, ...]] = {
 }
 
 
+Dims = tuple[int, int]  # of a row, along which sums run, and of its elements
+
+
+def split_names(batched: bool, parts: int) -> tuple[str, ...]:
+    """What splitting an operand needs to know of it and of its parts, besides sizes."""
+    batch = ("stride_z",) if batched else ()
+    part = ("part",) if parts > 1 else ()
+    return (*batch, "stride_r", "stride_k", *part, "matrix", "step_r", "step_k")
+
+
+def split_arguments(
+    names: Sequence[str], operands: Iterable[tuple[str, Dims, Dims]]
+) -> tuple[str, ...]:
+    """The same for A and for B, as Python: of each its name, and where its dimensions are, in it and in its parts.
+
+    A row, of which the product takes sums, is a column of B.
+    """
+    found = []
+    for operand, (row, k), (step_r, step_k) in operands:
+        places = {
+            "stride_z": f"{operand}.stride(0)",
+            "stride_r": f"{operand}.stride({row})",
+            "stride_k": f"{operand}.stride({k})",
+            "part": f"{operand}_parts.stride(0)",
+            "matrix": f"{operand}_parts.stride(1)",
+            "step_r": f"{operand}_parts.stride({step_r})",
+            "step_k": f"{operand}_parts.stride({step_k})",
+        }
+        found += [places[wanted] for wanted in names]
+    return tuple(found)
+
+
 @dataclass(frozen=True)
 class SplitView(View):
     """A gemm as the template of split operands sees it."""
@@ -67,30 +100,16 @@ class SplitView(View):
 
     @property
     def split_names(self) -> tuple[str, ...]:
-        """What splitting an operand needs to know of it and of its parts, besides sizes."""
-        batch = ("stride_z",) if self.axes else ()
-        part = ("part",) if self.parts > 1 else ()
-        return (*batch, "stride_r", "stride_k", *part, "matrix", "step_r", "step_k")
+        return split_names(bool(self.axes), self.parts)
 
     @property
     def split_arguments(self) -> tuple[str, ...]:
-        """The same for A and for B: a row, of which the product takes sums, is a column of B."""
+        first = len(self.axes)
         found = []
         for x in (self.a, self.b):
-            name = x.letter.upper()
-            row, column = (0, 1) if x.k_major else (1, 0)
-            first = len(self.axes)
-            places = {
-                "stride_z": f"{name}.stride(0)",
-                "stride_r": f"{name}.stride({first + row})",
-                "stride_k": f"{name}.stride({first + column})",
-                "part": f"{name}_parts.stride(0)",
-                "matrix": f"{name}_parts.stride(1)",
-                "step_r": f"{name}_parts.stride({2 + row})",
-                "step_k": f"{name}_parts.stride({2 + column})",
-            }
-            found += [places[wanted] for wanted in self.split_names]
-        return tuple(found)
+            row, k = (0, 1) if x.k_major else (1, 0)
+            found.append((x.letter.upper(), (first + row, first + k), (2 + row, 2 + k)))
+        return split_arguments(self.split_names, found)
 
     def part_rows(self, x: Operand) -> str:
         """Rows of one part of one matrix; sums run along K, which is padded with zeros."""

@@ -61,6 +61,11 @@ def known_gpus() -> tuple[GpuSpec, ...]:
     return tuple(_specs().values())
 
 
+def gpu_called(name: str) -> GpuSpec | None:
+    """The known GPU that a driver calls so; None where there is none."""
+    return next((gpu for gpu in known_gpus() if gpu.name == name), None)
+
+
 def find_gpu(name: str) -> GpuSpec:
     """The GPU a person means by `4090`, `RTX 4090`, `NVIDIA GeForce RTX 4090`, `h200 sxm`, ...
 

@@ -19,7 +19,6 @@ from codegen.forced import Pick, forced
 from codegen.gpu import GpuSpec
 from codegen.guard import Allocating, Guarded
 from codegen.inputs import from_wire
-from codegen.launch import MODEL
 from codegen.load import import_file, model_class, parameters
 from codegen.outcome import BadInput
 from codegen.pretend import PretendCuda, pretend_gpu
@@ -34,6 +33,7 @@ from codegen.reference import (
     worst,
 )
 from codegen.repair import repair_interpreter
+from codegen.sections import MODEL_CLASS
 
 _TF32_DROPPED_BITS = 13  # float32 keeps 23 bits of mantissa, TF32 10; Triton truncates
 
@@ -57,7 +57,7 @@ class Interpreter:
         pretend_gpu(GpuSpec(**gpu))
         with PretendCuda("cpu"), Allocating("cpu"):
             self._module = import_file(path)
-        self._model = model_class(self._module, MODEL)
+        self._model = model_class(self._module, MODEL_CLASS)
 
     def _prepare(
         self,

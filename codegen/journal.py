@@ -19,9 +19,9 @@ import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from codegen.closing import Closing
 from codegen.outcome import BadInput
 
 ENVIRONMENT = "CODEGEN_CACHE_DIR"
@@ -53,7 +53,7 @@ def job_key(job: object) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-class Journal:
+class Journal(Closing):
     """Answers by job. Any number of processes may use one file at a time.
 
     Every method raises BadInput, in one line that names the file, when it can't be read or written, or is
@@ -120,17 +120,6 @@ class Journal:
 
     def close(self) -> None:
         self._connection.close()
-
-    def __enter__(self) -> Journal:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _number(self, pragma: str) -> int:
         return int(self._connection.execute(f"PRAGMA {pragma}").fetchone()[0])

@@ -41,8 +41,8 @@ from codegen.load import (
 from codegen.noting import launching, like, making, recording
 from codegen.outcome import BadInput
 from codegen.pretend import PretendCuda, convert_fake_parameters, pretend_gpu
+from codegen.sections import MODEL_CLASS
 
-MODEL = "ModelNew"
 _BASE_ADDRESS = 1 << 20  # of every fake tensor: aligned as PyTorch's allocator aligns
 _MAX_LAUNCHES = 4  # distinct launches of one kernel that are compiled
 
@@ -94,7 +94,7 @@ class Recorder:
 
     def _launches(self, path: str, problem: str | None, inputs: list[Any] | None) -> dict[str, Any]:
         """Calls the model once; answers its inputs and, for each autotuned kernel launched, what is known of it."""
-        self._model = model_class(self._module, MODEL)
+        self._model = model_class(self._module, MODEL_CLASS)
         with self._present(), self._fake, recording(self._record):
             specs, init = self._inputs(problem, inputs)
             model = self._construct(init)
@@ -161,7 +161,7 @@ class Recorder:
             if init or "argument" not in str(error):
                 raise
             raise BadInput(
-                f"{MODEL}() can't be made without arguments ({error}): give them with --problem"
+                f"{MODEL_CLASS}() can't be made without arguments ({error}): give them with --problem"
             ) from None
 
     @contextlib.contextmanager

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from codegen.child import NO_LIMIT, Child, ChildFailed
+from codegen.closing import Closing
 from codegen.evidence import Machine
 from codegen.inputs import InputSpec, to_wire
 from codegen.outcome import BadInput
@@ -30,7 +30,7 @@ class Timed:
     best: int | None  # what it chose; None: a config that is not in its list
 
 
-class LocalGpu:
+class LocalGpu(Closing):
     """A child process with the GPU. Every method raises BadInput, naming what failed."""
 
     def __init__(self) -> None:
@@ -66,17 +66,6 @@ class LocalGpu:
 
     def close(self) -> None:
         self._child.close()
-
-    def __enter__(self) -> LocalGpu:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def load_question(

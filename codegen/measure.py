@@ -6,15 +6,14 @@ context unusable costs only itself: it gets a fault that says so, and the rest g
 
 from __future__ import annotations
 
-import ctypes
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from types import TracebackType
 from typing import Any, Protocol
 
 from codegen.cases import show
 from codegen.child import MEMORY_LIMIT_BYTES, NO_LIMIT, Child, ChildFailed
+from codegen.closing import Closing
 from codegen.evidence import Case, Checkup, Clocks, Finding, Launched, Machine, Race, Subject
 from codegen.gpu import GpuSpec
 from codegen.inputs import to_wire
@@ -88,21 +87,7 @@ class Bench(Protocol):
     def close(self) -> None: ...
 
 
-def gpu_present() -> bool:
-    """Whether the CUDA driver sees a GPU. Needs neither PyTorch nor Triton."""
-    try:
-        driver = ctypes.CDLL("libcuda.so.1")
-    except OSError:
-        return False
-    count = ctypes.c_int(0)
-    return bool(
-        driver.cuInit(0) == 0
-        and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
-        and count.value > 0
-    )
-
-
-class Device:
+class Device(Closing):
     """A Bench on this machine: the GPU with the given number, or Triton's interpreter as a GPU that is absent.
 
     The interpreter checks with the same code (guard bands, repeated calls, fresh values, special values) and
@@ -233,17 +218,6 @@ class Device:
         if self._child is not None:
             self._child.close()
             self._child = None
-
-    def __enter__(self) -> Device:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _ask(
         self, question: dict[str, Any], take: Callable[[dict[str, Any]], None] | None = None

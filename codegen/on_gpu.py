@@ -15,9 +15,9 @@ from triton.runtime.autotuner import Autotuner
 
 from codegen.forced import Pick, forced, key_of
 from codegen.inputs import from_wire
-from codegen.launch import MODEL
 from codegen.load import import_file, make_input, model_class, problem_function
 from codegen.outcome import BadInput
+from codegen.sections import MODEL_CLASS
 from codegen.sensors import machine
 
 _SEED = 0
@@ -46,7 +46,7 @@ class OnGpu:
 
         `inputs` None: the problem file's own.
         """
-        model = model_class(import_file(path), MODEL)
+        model = model_class(import_file(path), MODEL_CLASS)
         torch.manual_seed(_SEED)
         module = import_file(problem) if problem else None
         init = list(problem_function(module, "get_init_inputs")()) if module else []

@@ -9,7 +9,7 @@ from html import escape
 
 from codegen.benchmark import ROWS, Row
 from codegen.evidence import Machine
-from codegen.gpu import known_gpus
+from codegen.gpu import gpu_called
 from codegen.problem import Problem
 from codegen.scoreboard import Outcome, target
 
@@ -129,7 +129,7 @@ def _bars(outcomes: Sequence[Outcome]) -> tuple[list[str], float]:
 
 def _roofline(machine: Machine, outcomes: Sequence[Outcome], top: float) -> Iterator[str]:
     """Operations a second over operations a byte, both as the problem counts them: each operand read once."""
-    gpu = next((gpu for gpu in known_gpus() if gpu.name == machine.gpu), None)
+    gpu = gpu_called(machine.gpu)
     points = [
         (o.case.problem.flops() / max(o.case.problem.bytes_moved(), 1), o.tflops, o)
         for o in outcomes

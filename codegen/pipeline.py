@@ -12,6 +12,7 @@ from codegen.outcome import Refused
 from codegen.question import Question
 from codegen.report import Report, Row, SiteReport, no_longer_read
 from codegen.rewrite import left_over, replace_configs
+from codegen.sections import MODEL_CLASS
 from codegen.sites import Site
 from codegen.steps import (
     Launched,
@@ -25,8 +26,6 @@ from codegen.steps import (
     verify_originals,
 )
 from codegen.toolchain import Compiler, Launches, Progress
-
-_MODEL = b"ModelNew"
 
 
 def compiler_for(question: Question) -> Compiler:
@@ -115,7 +114,7 @@ def unread(question: Question, code: bytes) -> tuple[str, ...]:
 
 def is_launched(question: Question) -> bool:
     """Whether anything may launch the file's kernels: its own model, or a run of the user's own."""
-    return question.launch is not None or _MODEL in question.code
+    return question.launch is not None or MODEL_CLASS.encode() in question.code
 
 
 def unlaunched(question: Question) -> Report:

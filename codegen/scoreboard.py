@@ -9,7 +9,7 @@ from typing import Any
 
 from codegen.benchmark import ROWS, Case, Row, cases
 from codegen.evidence import Machine
-from codegen.gpu import known_gpus
+from codegen.gpu import gpu_called
 from codegen.limits import Limit, limit_of
 from codegen.wire import from_wire, to_wire
 
@@ -166,7 +166,7 @@ def as_markdown(machine: Machine, date: str, outcomes: Sequence[Outcome]) -> str
         "| case | µs | limit, µs | TFLOP/s | error | against | µs | error | speed-up | config | others, µs |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    gpu = next((gpu for gpu in known_gpus() if gpu.name == machine.gpu), None)
+    gpu = gpu_called(machine.gpu)
     lines += [
         _case(outcome, limit_of(outcome.case.problem, gpu) if gpu else None) for outcome in outcomes
     ]

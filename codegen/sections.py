@@ -25,6 +25,9 @@ PURE_CALLS = frozenset(
     | {"enumerate", "len", "max", "min", "range", "reversed", "round", "sorted", "sum", "zip"}
 )
 
+# What a kernel file calls the model that stands for another.
+MODEL_CLASS = "ModelNew"
+
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
@@ -59,7 +62,7 @@ def _is_wrapper(node: ast.stmt, names: Names) -> bool:
 
 
 def _is_model(node: ast.stmt, names: Names) -> bool:
-    return isinstance(node, ast.ClassDef) and node.name == "ModelNew"
+    return isinstance(node, ast.ClassDef) and node.name == MODEL_CLASS
 
 
 @dataclass(frozen=True)

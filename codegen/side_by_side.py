@@ -16,7 +16,7 @@ from codegen.config import Config
 from codegen.evidence import Choice, Machine, Subject
 from codegen.families import find_family
 from codegen.fitting import choose_compiled, forward_inputs
-from codegen.gpu import GpuSpec, known_gpus
+from codegen.gpu import GpuSpec, gpu_called
 from codegen.measure import Bench
 from codegen.outcome import BadInput, Refused
 from codegen.render import choose, environment, filled_in, render
@@ -59,10 +59,10 @@ class _Contest:
 
 def target_of(machine: Machine) -> GpuSpec:
     """The known GPU that a machine has. Raises BadInput where it is not known."""
-    for gpu in known_gpus():
-        if gpu.name == machine.gpu:
-            return gpu
-    raise BadInput(f"{machine.gpu} is not among the GPUs that codegen knows (`codegen gpus`)")
+    gpu = gpu_called(machine.gpu)
+    if gpu is None:
+        raise BadInput(f"{machine.gpu} is not among the GPUs that codegen knows (`codegen gpus`)")
+    return gpu
 
 
 def measure(

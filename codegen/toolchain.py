@@ -7,10 +7,10 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from codegen.child import MEMORY_LIMIT_BYTES, NO_LIMIT, Child, ChildFailed
+from codegen.closing import Closing
 from codegen.config import Config, Source
 from codegen.gpu import GpuSpec
 from codegen.inputs import InputSpec, from_wire, to_wire
@@ -76,7 +76,7 @@ class Built:
     unsafe: str | None = None  # why its machine code may compute anything
 
 
-class Compiler:
+class Compiler(Closing):
     """A child process that holds one imported file and answers for one GPU.
 
     With `here` the GPU is the one in this machine, and `run` is to be the first thing asked.
@@ -222,15 +222,7 @@ class Compiler:
         except ChildFailed as failure:
             raise BadInput(f"{self._source.name}: {doing} failed: {failure}") from None
 
-    def __enter__(self) -> Compiler:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._child.close()
 
 

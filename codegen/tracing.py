@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from codegen.child import Child, ChildFailed
+from codegen.closing import Closing
 from codegen.constructor import constructor
 from codegen.graph import Graph, Unsupported
 from codegen.interface import Interface, attribute
@@ -32,7 +32,7 @@ def read_problem(path: Path) -> tuple[Problem, Interface]:
         return tracer.read_problem(path)
 
 
-class Tracer:
+class Tracer(Closing):
     """A child process that traces one problem file after another."""
 
     def __init__(self) -> None:
@@ -73,17 +73,6 @@ class Tracer:
         if self._child is not None:
             self._child.close()
             self._child = None
-
-    def __enter__(self) -> Tracer:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _init(source: str, answer: dict[str, Any]) -> str:

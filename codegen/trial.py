@@ -5,9 +5,9 @@ from __future__ import annotations
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 
 from codegen.cases import aligned_sizes
+from codegen.closing import Closing
 from codegen.config import Config
 from codegen.families import find_family
 from codegen.fitting import forward_inputs
@@ -42,7 +42,7 @@ def run_rendered(spec: Spec, model: Path | None) -> dict[tuple[str, Config], Acc
         return rendered.run()
 
 
-class _Rendered:
+class _Rendered(Closing):
     """A rendered file on disk, and what calling its ModelNew at the problem's own sizes launches."""
 
     def __init__(self, spec: Spec, model: Path | None) -> None:
@@ -89,13 +89,5 @@ class _Rendered:
             cases.append(([Trial(self._sites[kernel], n) for n in range(count)], sizes))
         return cases
 
-    def __enter__(self) -> _Rendered:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         self._folder.cleanup()

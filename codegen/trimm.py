@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from codegen.gemm_configs import needs_registers
-from codegen.gemm_split import SPLIT
+from codegen.gemm_split import SPLIT, split_arguments, split_names
 from codegen.gpu import GpuSpec
 from codegen.outcome import BadInput
 from codegen.precision import READ_SHARED_MEMORY, resolved_precision
@@ -134,28 +134,15 @@ class View:
 
     @property
     def split_names(self) -> tuple[str, ...]:
-        """What splitting an operand needs to know of it and of its parts, besides sizes."""
-        batch = ("stride_z",) if self.batched else ()
-        part = ("part",) if self.parts > 1 else ()
-        return (*batch, "stride_r", "stride_k", *part, "matrix", "step_r", "step_k")
+        return split_names(self.batched, self.parts)
 
     @property
     def split_arguments(self) -> tuple[str, ...]:
-        """The same for A and for B: a row, along which sums run, is a column of B. Parts lie as operands do."""
+        # Parts lie as operands do.
         found = []
         for name, row, k in (("A", -2, -1), ("B", -1, -2)):
-            step_r, step_k = (-2, -1) if self.k_major(name) else (-1, -2)
-            places = {
-                "stride_z": f"{name}.stride(0)",
-                "stride_r": f"{name}.stride({row})",
-                "stride_k": f"{name}.stride({k})",
-                "part": f"{name}_parts.stride(0)",
-                "matrix": f"{name}_parts.stride(1)",
-                "step_r": f"{name}_parts.stride({step_r})",
-                "step_k": f"{name}_parts.stride({step_k})",
-            }
-            found += [places[wanted] for wanted in self.split_names]
-        return tuple(found)
+            found.append((name, (row, k), (-2, -1) if self.k_major(name) else (-1, -2)))
+        return split_arguments(self.split_names, found)
 
     @property
     def loads(self) -> str:

@@ -8,10 +8,10 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from codegen.child import Child, ChildFailed
+from codegen.closing import Closing
 from codegen.gpu import GpuSpec
 from codegen.inputs import (
     InputSpec,
@@ -142,7 +142,7 @@ def _all_wrong(source: UserFile, results: list[Rejected]) -> BadInput:
     )
 
 
-class _Bench:
+class _Bench(Closing):
     """The interpreting child, made again whenever a config takes it down."""
 
     def __init__(
@@ -312,15 +312,7 @@ class _Bench:
                 self._child, self._died = None, True
             raise
 
-    def __enter__(self) -> _Bench:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         if self._child is not None:
             self._child.close()
         self._outputs.cleanup()

@@ -12,11 +12,10 @@ from codegen.evidence import Case
 from codegen.inputs import InputSpec, TensorSpec
 from codegen.outcome import BadInput, Refused
 from codegen.problem import FLOAT8, Problem
+from codegen.sections import MODEL_CLASS
 from codegen.tracing import Tracer
 from codegen.verify import Against
 from codegen.work import Work, as_problem, work_of
-
-_MODEL = "ModelNew"
 
 
 def works_of(cases: Sequence[Case], against: Against, source: bytes) -> tuple[Work, ...]:
@@ -75,7 +74,7 @@ def forward_names(source: bytes) -> tuple[str, ...]:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ()
     for model in tree.body:
-        if isinstance(model, ast.ClassDef) and model.name == _MODEL:
+        if isinstance(model, ast.ClassDef) and model.name == MODEL_CLASS:
             for method in model.body:
                 if isinstance(method, ast.FunctionDef) and method.name == "forward":
                     taken = [*method.args.posonlyargs, *method.args.args]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from planted_bench import MACHINE, PlantedBench
 
-from codegen import measure, side_by_side
+from codegen import here, measure, side_by_side
 from codegen.benchmark import cases
 from codegen.cli import main
 from codegen.evidence import Case, Subject
@@ -46,7 +46,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Planted], Planted]:
     """No GPU and no compiler: configs as they are chosen before it is asked."""
 
     def plant(bench: Planted) -> Planted:
-        monkeypatch.setattr(measure, "gpu_present", lambda: True)
+        monkeypatch.setattr(here, "name_here", lambda: "NVIDIA H200")
         monkeypatch.setattr(measure, "Device", lambda: bench)
         return bench
 
@@ -278,7 +278,7 @@ def test_a_file_that_is_no_benchmark_is_left_alone(text, tmp_path, planted, caps
 
 
 def test_without_a_gpu_it_is_one_line(monkeypatch, capsys):
-    monkeypatch.setattr(measure, "gpu_present", lambda: False)
+    monkeypatch.setattr(here, "name_here", lambda: None)
     assert run("--quick") == 2
     assert "bench needs a GPU" in told(capsys)
 

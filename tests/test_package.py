@@ -22,7 +22,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 # A module imports from its own floor and below. A new module finds its place here.
 FLOORS = {
-    "data": "config gpu interface outcome problem spec stage rules",
+    "data": "closing config gpu interface outcome problem spec stage rules",
     "pure": """
         axes benchmark cases constructor counters cover dossier effects entries evaluate evidence families
         fingerprint forms gemm gemm_configs gemm_sliced gemm_split gemm_view graph hazard imports inputs interchange
