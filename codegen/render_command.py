@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -26,6 +25,7 @@ from codegen.problem import (
 )
 from codegen.record import Record, file_stem
 from codegen.render import choose
+from codegen.render_check import check_all, source_of
 from codegen.spec import Spec, Wanted
 
 ACCEPTED, REFUSED = 0, 1
@@ -112,7 +112,7 @@ def render(
         click.echo(_listing(), nl=False)
         return ACCEPTED
     if check:
-        return _check(what or ("generated",))
+        return check_all(what or ("generated",))
     if no_verify and measure:
         raise click.UsageError("--no-verify and --measure exclude each other.")
     how = _How(False if no_verify else measure, not no_verify, output)
@@ -318,7 +318,7 @@ def _write(record: Record, stem: str, output: str | None) -> Path | None:
 
     Returns where it is.
     """
-    source = _source(f"{stem}.json", record)
+    source = source_of(f"{stem}.json", record)
     _refuse_findings(stem, source)
     if output is None:
         click.echo(source, nl=False)
@@ -337,58 +337,11 @@ def _write(record: Record, stem: str, output: str | None) -> Path | None:
     return path
 
 
-def _source(name: str, record: Record) -> str:
-    """What a record renders to. Raises BadInput, naming the record, where it contradicts itself."""
-    try:
-        return record.source()
-    except BadInput as error:
-        raise BadInput(f"{name}: {error}") from None
-
-
 def _refuse_findings(stem: str, source: str) -> None:
     from codegen.order import check
 
     for finding in check(source.encode()):
         raise Refused(f"{stem}.py:{finding.line}: {finding.code} {finding.message}")
-
-
-def _check(places: tuple[str, ...]) -> int:
-    """Renders every record anew and compares with the file beside it."""
-    different = 0
-    paths = list(dict.fromkeys(path for place in places for path in _records(Path(place))))
-    for path in paths:
-        rendered, beside = _source(str(path), Record.read(path)), path.with_suffix(".py")
-        if not beside.is_file():
-            different += 1
-            click.echo(f"{beside}: missing: codegen render {path} -o {path.parent}")
-        elif beside.read_bytes() != rendered.encode():
-            different += 1
-            click.echo(
-                f"{beside}: differs from what its record renders to: codegen render {path} -o {path.parent}"
-            )
-    click.echo(f"codegen: {len(paths)} rendered, {different} different", err=True)
-    return REFUSED if different else ACCEPTED
-
-
-def _records(place: Path) -> list[Path]:
-    """The record at a path, or beside the file there; or all below a folder."""
-    if place.is_dir():
-        return [path for path in sorted(place.rglob("*.json")) if _is_record(path)]
-    path = place.with_suffix(".json")
-    if not path.exists():
-        raise BadInput(f"{path}: no such file or folder")
-    return [path]
-
-
-def _is_record(path: Path) -> bool:
-    """Whether a JSON file in a folder is one: it has a kernel file beside it, or says what to render."""
-    if path.with_suffix(".py").exists():
-        return True
-    try:
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(data, dict) and {"problem", "gpu", "configs"} <= data.keys()
 
 
 def _listing() -> str:

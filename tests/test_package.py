@@ -40,7 +40,7 @@ FLOORS = {
     """,
     "shell": """
         __main__ accept accept_command bench_command benches cli contest final gpu_table job keep lint listing measured
-        pipeline present profile_command profile_text profiling question render_command report results rows search
+        pipeline present profile_command profile_text profiling question render_check render_command report results rows search
         side_by_side stand_in steps sweep
         tune write
     """,
