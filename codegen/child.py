@@ -164,12 +164,17 @@ class Child(Closing):
         return ChildFailed(f"{how}: {said}" if said else how, died=True)
 
     def last_lines(self, count: int) -> str:
-        """The end of what the child printed, as one line: without empty lines and rules (`=====`)."""
+        """The end of what the child printed, as one line: without empty lines and rules (`=====`).
+
+        Where pytest names the tests that failed, those lines come before the last: on a CI machine it prints
+        whole messages below each, however long.
+        """
         size = self._output.seek(0, os.SEEK_END)
-        self._output.seek(max(0, size - 4096))
+        self._output.seek(max(0, size - 65536))
         lines = self._output.read().decode(errors="replace").split("\n")
         said = [line.strip("=-_ \r\t")[:200] for line in lines if any(map(str.isalnum, line))]
-        return " / ".join(said[-count:])
+        failed = [line for line in said[:-1] if line.startswith(("FAILED ", "ERROR "))]
+        return " / ".join([*failed, said[-1]][-count:] if failed else said[-count:])
 
     def close(self) -> None:
         """Ends the child and its process group. Safe to call twice."""
