@@ -29,6 +29,15 @@ def sizes(config: Config) -> tuple[int, int, int]:
     return block_m, block_n, block_k
 
 
+def programs(gpu: GpuSpec, wanted: int, shared_bytes: int) -> int:
+    """How many programs of a persistent kernel to launch: so many for each multiprocessor, or as shared memory allows.
+
+    Work is dealt out beforehand: a program that waits for another to end would be late with its share.
+    """
+    fitting = gpu.shared_per_sm // (shared_bytes + gpu.shared_reserved_per_block)
+    return gpu.sms * max(1, min(wanted, fitting))
+
+
 def splits(config: Config) -> int:
     """How many programs share a tile, each summing a slice of K."""
     count = dict(config.meta).get("SPLIT_K", 1)

@@ -11,7 +11,7 @@ from codegen.outcome import BadInput
 from codegen.precision import READ_SHARED_MEMORY, resolved_precision
 from codegen.problem import ITEM_BYTES, Problem
 from codegen.spec import Family, Form
-from codegen.trimm_configs import descriptor_candidates, pointer_candidates
+from codegen.trimm_configs import BAND, descriptor_candidates, pointer_candidates
 from codegen.trimm_split import TILE, split_candidates
 
 FIRST_GPU = (8, 0)
@@ -125,8 +125,13 @@ class View:
 
     @property
     def tile(self) -> int:
-        """Side of the largest tile of split operands."""
-        return TILE
+        """Longest side of a tile of split operands."""
+        return TILE[str(self.precision)]
+
+    @property
+    def band(self) -> int:
+        """Longest side of a tile of the descriptor kernel."""
+        return BAND
 
     def k_major(self, operand: str) -> bool:
         """Whether the elements of a sum lie side by side in an operand, and so in its parts."""

@@ -8,7 +8,7 @@ from codegen.config import Config
 from codegen.gemm_configs import needs_registers, peak_tflops
 from codegen.gpu import GpuSpec
 from codegen.problem import ITEM_BYTES, Problem
-from codegen.rank import L2_BYTES_PER_SECOND_PER_SM, sizes
+from codegen.rank import L2_BYTES_PER_SECOND_PER_SM, programs, sizes
 from codegen.spec import Candidate
 
 # BLOCK_M, BLOCK_N, BLOCK_K, warps, stages, reason; in order of preference where the model calls two equal.
@@ -72,39 +72,51 @@ _POINTER: dict[str, tuple[_Row, ...]] = {
     ),
 }
 
-# Persistent kernels on tensor descriptors.
-_DESCRIPTOR: dict[str, tuple[_Row, ...]] = {
+# Persistent kernels on tensor descriptors: BLOCK_M, BLOCK_N, BLOCK_K, SPAN, warps, stages, programs on a
+# multiprocessor, reason. No tile is higher than wide: the templates store zeros in pieces of tiles.
+_PersistentRow = tuple[int, int, int, int, int, int, int, str]
+BAND = 256  # longest side of a tile
+_DESCRIPTOR: dict[str, tuple[_PersistentRow, ...]] = {
     "16 bits": (
-        (128, 128, 64, 4, 3, "square, one warp group: two programs per multiprocessor"),
-        (128, 128, 64, 8, 4, "square, deep pipeline"),
-        (128, 256, 64, 8, 3, "least traffic per multiply-add"),
-        (256, 128, 64, 8, 3, "least traffic per multiply-add, tall"),
-        (64, 128, 64, 4, 4, "half the work a tile, so that the queue ends evenly; wide"),
-        (128, 64, 64, 4, 4, "half the work a tile, so that the queue ends evenly; tall"),
-        (64, 64, 64, 4, 4, "small matrices, where the longest tile decides"),
-        (64, 64, 128, 4, 3, "small matrices; long steps"),
+        (128, 256, 64, 512, 8, 4, 1, "least traffic per multiply-add"),
+        (128, 256, 64, 256, 8, 4, 1, "least traffic per multiply-add, more even shares of work"),
+        (128, 128, 64, 512, 4, 3, 2, "while one program stores, another computes"),
+        (128, 128, 64, 256, 4, 3, 2, "the same, more even shares of work"),
+        (128, 128, 64, 512, 8, 6, 1, "square, deep pipeline"),
+        (64, 128, 64, 256, 4, 4, 2, "half the work a tile, so that shares are more even"),
+        (128, 128, 64, 256, 8, 2, 1, "square, for 100 KB of shared memory"),
+        (64, 128, 64, 256, 4, 3, 2, "half the work a tile, for 100 KB of shared memory"),
+        (64, 64, 64, 256, 4, 4, 3, "small matrices, where the longest tile decides"),
+        (64, 64, 64, 64, 4, 4, 3, "small matrices, evenest shares of work"),
+        (64, 64, 128, 64, 4, 3, 2, "small matrices; long steps"),
     ),
     "tf32": (
-        (128, 128, 32, 4, 3, "square, one warp group: two programs per multiprocessor"),
-        (128, 128, 32, 8, 4, "square, deep pipeline"),
-        (128, 256, 32, 8, 3, "least traffic per multiply-add"),
-        (256, 128, 32, 8, 3, "least traffic per multiply-add, tall"),
-        (64, 128, 32, 4, 4, "half the work a tile, so that the queue ends evenly; wide"),
-        (128, 64, 32, 4, 4, "half the work a tile, so that the queue ends evenly; tall"),
-        (64, 64, 32, 4, 5, "small matrices, where the longest tile decides"),
-        (64, 64, 64, 4, 3, "small matrices; long steps"),
+        (128, 256, 32, 512, 8, 4, 1, "least traffic per multiply-add"),
+        (128, 128, 32, 512, 4, 3, 2, "while one program stores, another computes"),
+        (128, 128, 32, 256, 4, 3, 2, "the same, more even shares of work"),
+        (128, 128, 32, 512, 8, 5, 1, "square, deep pipeline"),
+        (64, 128, 32, 256, 4, 4, 2, "half the work a tile, so that shares are more even"),
+        (128, 128, 32, 256, 8, 2, 1, "square, for 100 KB of shared memory"),
+        (64, 128, 32, 256, 4, 3, 2, "half the work a tile, for 100 KB of shared memory"),
+        (64, 64, 32, 256, 4, 5, 2, "small matrices, where the longest tile decides"),
+        (64, 64, 32, 64, 4, 5, 2, "small matrices, evenest shares of work"),
+        (64, 64, 64, 64, 4, 3, 2, "small matrices; long steps"),
     ),
     "split": (
-        (128, 128, 32, 8, 3, "square, 64 accumulators a thread beside the parts"),
-        (64, 128, 32, 4, 3, "half the work a tile, so that the queue ends evenly; wide"),
-        (128, 64, 32, 8, 3, "half the work a tile; tall, no spills"),
-        (128, 64, 32, 4, 3, "half the work a tile; tall, one warp group"),
-        (64, 64, 32, 4, 4, "small matrices, where the longest tile decides"),
-        (64, 64, 64, 4, 2, "small matrices; long steps"),
+        (128, 128, 32, 512, 8, 3, 1, "square, 64 accumulators a thread beside the parts"),
+        (128, 128, 32, 256, 8, 3, 1, "square, more even shares of work"),
+        (64, 128, 32, 256, 4, 3, 2, "half the work a tile, so that shares are more even"),
+        (64, 128, 32, 256, 8, 3, 1, "half the work a tile, no spills"),
+        (64, 128, 32, 256, 4, 2, 2, "half the work a tile, for 100 KB of shared memory"),
+        (64, 128, 32, 128, 8, 2, 1, "half the work a tile, no spills, for 100 KB of shared memory"),
+        (64, 64, 32, 256, 4, 4, 2, "small matrices, where the longest tile decides"),
+        (64, 64, 32, 64, 4, 4, 2, "small matrices, evenest shares of work"),
+        (64, 64, 32, 64, 8, 3, 2, "small matrices, few stages"),
+        (64, 64, 64, 64, 4, 2, 2, "small matrices; long steps"),
     ),
 }
 
-# Of a tile, in which nothing is multiplied: its launch or its turn in the queue, the first loads, the stores.
+# Of a tile, in which nothing is multiplied: its launch, the first loads, the stores.
 _START_SECONDS = 1e-6
 _MANY_TILES = 20_000  # the schedule of so many is even
 
@@ -116,14 +128,30 @@ def pointer_candidates(
     unit = _unit(problem, precision)
     if unit == "tf32" and needs_registers(problem, gpu):
         unit = "tf32 by mma.sync"
-    return _ranked(problem, gpu, precision, _POINTER[unit])
+    candidates = [
+        _candidate((m, n, k), warps, stages, reason) for m, n, k, warps, stages, reason in _POINTER[unit]
+    ]
+    return _ranked(problem, gpu, precision, candidates)
 
 
 def descriptor_candidates(
     problem: Problem, gpu: GpuSpec, precision: str | None
 ) -> tuple[Candidate, ...]:
     """The descriptor kernel's candidates, best first."""
-    return _ranked(problem, gpu, precision, _DESCRIPTOR[_unit(problem, precision)])
+    candidates = []
+    for m, n, k, span, warps, stages, wanted, reason in _DESCRIPTOR[_unit(problem, precision)]:
+        one = _candidate((m, n, k), warps, stages, reason, SPAN=span, PROGRAMS=gpu.sms)
+        fitting = programs(gpu, wanted, shared_bound(problem, precision, one.config))
+        more = {"SPAN": span, "PROGRAMS": fitting}
+        candidates.append(_candidate((m, n, k), warps, stages, reason, **more))
+    return _ranked(problem, gpu, precision, candidates)
+
+
+def _candidate(
+    blocks: tuple[int, int, int], warps: int, stages: int, reason: str, **more: int
+) -> Candidate:
+    named = zip(("BLOCK_M", "BLOCK_N", "BLOCK_K"), blocks, strict=True)
+    return Candidate(Config((*named, *more.items()), warps, stages), reason)
 
 
 def _unit(problem: Problem, precision: str | None) -> str:
@@ -133,12 +161,8 @@ def _unit(problem: Problem, precision: str | None) -> str:
 
 
 def _ranked(
-    problem: Problem, gpu: GpuSpec, precision: str | None, rows: tuple[_Row, ...]
+    problem: Problem, gpu: GpuSpec, precision: str | None, candidates: list[Candidate]
 ) -> tuple[Candidate, ...]:
-    candidates = [
-        Candidate(Config((("BLOCK_M", m), ("BLOCK_N", n), ("BLOCK_K", k)), warps, stages), reason)
-        for m, n, k, warps, stages, reason in rows
-    ]
     fitting = [
         c for c in candidates if shared_bound(problem, precision, c.config) <= gpu.shared_per_block
     ]
@@ -178,11 +202,14 @@ def seconds(problem: Problem, gpu: GpuSpec, config: Config, tflops: float) -> fl
 def shared_bound(problem: Problem, precision: str | None, config: Config) -> int:
     """More shared memory, in bytes, than the kernels take: tests compare it with the compiler's figure.
 
-    The stages of both operands, one more where they are split into parts, and some barriers; or the result's
-    tile, which comes when they are done with.
+    The stages of both operands, one more where they are split into parts, and some barriers. The result's tile
+    comes when they are done with; a quarter of it beside them in a persistent kernel.
     """
     block_m, block_n, block_k = sizes(config)
     assert config.stages is not None
     stages = config.stages + (_unit(problem, precision) == "split")
     operands = stages * (block_m + block_n) * block_k * ITEM_BYTES[problem.dtype]
-    return max(operands, block_m * block_n * ITEM_BYTES[problem.out_dtype]) + 1024
+    result = block_m * block_n * ITEM_BYTES[problem.out_dtype]
+    if "PROGRAMS" in dict(config.meta):
+        return operands + result // 4 + 1024
+    return max(operands, result) + 1024
