@@ -100,6 +100,7 @@ _DESCRIPTOR: dict[str, tuple[_PersistentRow, ...]] = {
         (64, 128, 32, 256, 4, 3, 2, "half the work a tile, for 100 KB of shared memory"),
         (64, 64, 32, 256, 4, 5, 2, "small matrices, where the longest tile decides"),
         (64, 64, 32, 64, 4, 5, 2, "small matrices, evenest shares of work"),
+        (64, 64, 32, 64, 4, 2, 2, "small matrices, two programs in 100 KB of shared memory"),
         (64, 64, 64, 64, 4, 3, 2, "small matrices; long steps"),
     ),
     "split": (
@@ -129,7 +130,8 @@ def pointer_candidates(
     if unit == "tf32" and needs_registers(problem, gpu):
         unit = "tf32 by mma.sync"
     candidates = [
-        _candidate((m, n, k), warps, stages, reason) for m, n, k, warps, stages, reason in _POINTER[unit]
+        _candidate((m, n, k), warps, stages, reason)
+        for m, n, k, warps, stages, reason in _POINTER[unit]
     ]
     return _ranked(problem, gpu, precision, candidates)
 

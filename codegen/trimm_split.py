@@ -29,7 +29,7 @@ _ROWS: dict[str, tuple[_Row, ...]] = {
         (128, 128, 128, 8, 5, 1, "deep pipeline, evenest shares of work"),
         (64, 64, 256, 4, 5, 2, "small matrices, where the longest tile decides"),
         (64, 64, 64, 4, 6, 2, "small matrices, evenest shares"),
-        (64, 64, 64, 4, 4, 3, "small matrices, three programs"),
+        (64, 64, 64, 4, 3, 3, "small matrices, three programs"),
     ),
 }
 # From so many tiles of 128x128 on for each multiprocessor the longest of them is a small part of its share.
@@ -41,7 +41,7 @@ def split_candidates(problem: Problem, gpu: GpuSpec, precision: str) -> tuple[Ca
     """Configs of the kernel that multiplies parts, best first: large tiles where there are enough."""
     candidates = []
     for block_m, block_n, span, warps, stages, wanted, reason in _ROWS[precision]:
-        bound = shared_bound(problem, block_m, block_n, stages)
+        bound = shared_bound(problem, block_m, block_n, stages + (precision == "fp16x3"))
         meta = (
             ("BLOCK_M", block_m),
             ("BLOCK_N", block_n),
@@ -53,14 +53,15 @@ def split_candidates(problem: Problem, gpu: GpuSpec, precision: str) -> tuple[Ca
     side = -(-problem.n // 128)
     small = problem.batches * side * (side + 1) // 2 < _SMALL * gpu.sms
     return tuple(
-        sorted(
-            candidates, key=lambda c: (dict(c.config.meta)["BLOCK_M"] == _SMALL_TILE) != small
-        )
+        sorted(candidates, key=lambda c: (dict(c.config.meta)["BLOCK_M"] == _SMALL_TILE) != small)
     )
 
 
 def shared_bound(problem: Problem, block_m: int, block_n: int, stages: int) -> int:
-    """At least the shared memory, in bytes, that a config takes: stages, a quarter of a tile, barriers, exponents."""
+    """At least the shared memory, in bytes, that a config takes: stages, a quarter of a tile, barriers, exponents.
+
+    For two parts a stage more: where there are infinities, high parts are multiplied again.
+    """
     operands = stages * (block_m + block_n) * _BLOCK_K * 2
     quarter = block_m * block_n // 4 * ITEM_BYTES[problem.out_dtype]
-    return operands + quarter + 16 * (stages + 1) + 4 * (block_m + block_n)
+    return operands + quarter + 16 * (stages + 1) + 4 * max(block_m, block_n)

@@ -135,6 +135,34 @@ def test_the_queue_holds_each_tile_once_and_the_most_work_first(
     assert max(busy) - busy[0] < max(block_m, block_n)
 
 
+DEALT = {"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 64, "SPAN": 256, "PROGRAMS": 12}
+
+
+@pytest.mark.parametrize("triangle", ["lower", "upper"])
+@pytest.mark.parametrize("n", [64, 1000, 2048])
+def test_persistent_programs_get_each_tile_of_the_triangle_once(
+    triangle: str, n: int, ask: Ask
+) -> None:
+    shares = ask(ask="dealt", triangle=triangle, n=n, meta=DEALT)
+    expected = {}
+    for row in range(0, n, 64):
+        for col in range(0, n, 128):
+            begin, end = (col, row + 64) if triangle == "lower" else (row, col + 128)
+            if begin < min(end, n):
+                expected[row, col] = -(-(min(end, n) - begin) // 64)
+    tiles = [(row, col, steps) for share in shares for row, col, steps in share]
+    assert sorted(tiles) == sorted((*place, steps) for place, steps in expected.items())
+
+
+def test_persistent_programs_get_even_shares_heaviest_first(ask: Ask) -> None:
+    shares = ask(ask="dealt", triangle="lower", n=2048, meta=DEALT)
+    work = [sum(steps for _, _, steps in share) for share in shares]
+    assert max(work) < 1.1 * sum(work) / len(work)
+    for share in shares:  # within a square of SPAN they come as they lie
+        steps = [steps for _, _, steps in share]
+        assert all(later - earlier <= 2 * 256 // 64 for earlier, later in pairwise(steps))
+
+
 @pytest.mark.parametrize(
     ("gpu", "n", "larger", "smaller"),
     [

@@ -19,6 +19,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 
 import torch  # noqa: E402
 import triton  # noqa: E402
+import triton.language as tl  # noqa: E402
 from trimm_operands import operand, product, relative_error, triangle  # noqa: E402
 from triton.runtime.autotuner import Autotuner  # noqa: E402
 from triton.runtime.interpreter import GridExecutor  # noqa: E402
@@ -45,7 +46,7 @@ def main() -> None:
             execute(self, *args, **kwargs)
 
     GridExecutor.__call__ = on_cpu
-    answer = {"errors": errors, "queue": queue, "refusals": refusals, "empty": empty}
+    answer = {"errors": errors, "queue": queue, "dealt": dealt, "refusals": refusals, "empty": empty}
     for line in sys.stdin:
         question = json.loads(line)
         print(json.dumps(answer[question.pop("ask")](**question)), flush=True)
@@ -94,6 +95,41 @@ def queue(triangle: str, n: int, block_m: int, block_n: int) -> list[tuple[int, 
     tile_at = types.FunctionType(module.tile_at.fn.__code__, {"tl": plain})
     places = plain.cdiv(n, block_m) * plain.cdiv(n, block_n)
     return [tile_at(place, n, block_m, block_n) for place in range(places)]
+
+
+def dealt(triangle: str, n: int, meta: dict[str, int]) -> list[list[list[int]]]:
+    """For each program of the rendered file's persistent kernel, its tiles in turn: first row and column, steps.
+
+    Tiles beside the triangle are left out.
+    """
+    module, _, _ = load(Problem("trimm", n, n, n, triangle=triangle, dtype="float16"), "h200")
+    side = -(-n // meta["SPAN"])
+    rounds = side * (side + 1) // 2 * meta["SPAN"] ** 2 // meta["BLOCK_M"] // meta["BLOCK_N"]
+    tiles = torch.zeros(meta["PROGRAMS"], rounds, 4, dtype=torch.int32)
+    globals()["dealt_tile"] = module.dealt_tile
+    with torch._C.DisableTorchFunction():
+        note_dealt[(meta["PROGRAMS"],)](tiles, n, rounds, **meta)
+    return [[tile[:3] for tile in share if tile[2] and not tile[3]] for share in tiles.tolist()]
+
+
+@triton.jit
+def note_dealt(
+    tiles_ptr,
+    N,
+    rounds,
+    PROGRAMS: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    SPAN: tl.constexpr,
+):
+    for round in range(rounds):
+        row, col, steps, idle = dealt_tile(round, N, PROGRAMS, BLOCK_M, BLOCK_N, BLOCK_K, SPAN)
+        tile_ptr = tiles_ptr + (tl.program_id(0) * rounds + round) * 4
+        tl.store(tile_ptr, row)
+        tl.store(tile_ptr + 1, col)
+        tl.store(tile_ptr + 2, steps)
+        tl.store(tile_ptr + 3, idle.to(tl.int32))
 
 
 def refusals(problem: dict[str, Any], gpu: str) -> dict[str, str]:
