@@ -276,10 +276,12 @@ def _verified(wanted: Wanted) -> Spec:
         if refusal:
             click.echo(f"codegen: {kernel} {config} left out: {refusal}", err=True)
     spec = wanted.spec(configs)
-    accuracies = run_rendered(spec, wanted.model)
-    worst = max(accuracies.values(), key=lambda accuracy: accuracy.relative_error)
+    ran = run_rendered(spec, wanted.model)
+    if ran.untried:
+        click.echo(f"codegen: {ran.untried}", err=True)
+    worst = max(ran.accuracies.values(), key=lambda accuracy: accuracy.relative_error)
     click.echo(
-        f"codegen: {len(accuracies)} configs compiled for the {gpu.name} and right in the interpreter: "
+        f"codegen: {len(ran.accuracies)} configs compiled for the {gpu.name} and right in the interpreter: "
         f"error at most {worst.relative_error:.1g} against {worst.against} on {worst.inputs}; not measured",
         err=True,
     )

@@ -28,6 +28,11 @@ from codegen.toolchain import IMPORT_SECONDS, LiveSite, UserFile
 RUN_SECONDS = 120  # one config on small inputs
 _SEED = 0
 
+
+class ReferenceFails(BadInput):
+    """What is right can't be computed on inputs of these sizes."""
+
+
 Checked = Accuracy | Rejected | None  # None: it ran, and there was nothing to compare it with
 
 
@@ -104,7 +109,7 @@ def verify_each(
 ) -> list[list[Checked]]:
     """Runs each case's trials on the inputs with its sizes in place of the production ones.
 
-    Raises BadInput when the reference, or a run of it, fails.
+    Raises ReferenceFails when the reference does, on the sizes of any case.
     """
     results = []
     with _Bench(source, gpu, against, None) as bench:
@@ -153,7 +158,7 @@ class _Bench(Closing):
         self._outputs = tempfile.TemporaryDirectory(prefix="codegen-")
 
     def prepare(self, specs: Sequence[InputSpec], sizes: dict[int, int]) -> None:
-        """Makes the inputs and the reference's result. Raises BadInput when that fails."""
+        """Makes the inputs and the reference's result. Raises ReferenceFails when that fails."""
         self._shown = ", ".join(describe(specs))
         self._prepared = {
             "op": "prepare",
@@ -166,7 +171,7 @@ class _Bench(Closing):
         try:
             self._ask(self._ready(), **self._prepared)
         except ChildFailed as failure:
-            raise BadInput(
+            raise ReferenceFails(
                 f"{self._source.name}: computing {self._against} on {self._shown}: {failure}"
             ) from None
 
