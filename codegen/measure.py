@@ -16,11 +16,10 @@ from codegen.child import MEMORY_LIMIT_BYTES, NO_LIMIT, Child, ChildFailed
 from codegen.closing import Closing
 from codegen.evidence import Case, Checkup, Clocks, Finding, Launched, Machine, Race, Subject
 from codegen.gpu import GpuSpec
-from codegen.inputs import to_wire
+from codegen.inputs import TensorSpec, to_wire
 from codegen.outcome import BadInput
+from codegen.precision import PROMISES
 from codegen.verify import Against
-
-PROMISES = ("ieee", "tf32")  # of float32 products
 
 # The child names each step it begins. One that is silent for longer is taken for hung.
 _STEP_SECONDS = {
@@ -54,12 +53,12 @@ class Bench(Protocol):
     ) -> list[Checkup]:
         """Every subject on every case, in the subjects' order.
 
-        `promise` is how float32 products are meant to be computed, `ieee` or `tf32`; the library's own error,
-        from which the bound follows, is taken at that precision:
+        `promise` is how products are meant to be computed, one of `precision.PROMISES`; the library's own
+        error, from which the bound follows, is taken at that precision:
 
             bound = 8 × (library's error against float64 + half a unit in the last place of its result)
 
-        The unit is that of the dtype the library gives its result in. Both the relative error
+        The unit is that of the dtype the library gives its result in; with `wide` it gets the inputs as float32. Both the relative error
         ‖out − ref‖ / ‖ref‖ and the largest error over the root mean square of ref must be within it.
 
         Without a reference (`against` is False) nothing is said about values. Raises BadInput when the reference
@@ -294,6 +293,9 @@ def _terms(
     """What one set of inputs is, and what is right on it."""
     if promise not in PROMISES:
         raise BadInput(f"precision {promise!r} is not one of {', '.join(PROMISES)}")
+    types = {spec.dtype for spec in case.inputs if isinstance(spec, TensorSpec)}
+    if promise == "wide" and not types & {"float16", "bfloat16"}:
+        raise BadInput(f"precision wide is for 16-bit operands, and there are none on {show(case)}")
     paths = [subject.path for subject in subjects if subject.path]
     return {
         "terms": {

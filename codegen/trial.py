@@ -14,6 +14,7 @@ from codegen.families import find_family
 from codegen.fitting import forward_inputs
 from codegen.inputs import block_sides, small_sizes
 from codegen.outcome import Accuracy, BadInput, Refused
+from codegen.precision import promise_of
 from codegen.problem import Problem
 from codegen.render import render
 from codegen.spec import Spec
@@ -84,7 +85,8 @@ class _Rendered(Closing):
     def run(self) -> dict[tuple[str, Config], Accuracy]:
         configs = self._spec.configs
         cases = self._cases()
-        answers = verify_each(self._source, self._spec.gpu, cases, self._inputs, self._against)
+        terms = self._inputs, self._against, promise_of(self._spec.problem)
+        answers = verify_each(self._source, self._spec.gpu, cases, *terms)
         found = {}
         for (trials, _), results in zip(cases, answers, strict=True):
             for trial, result in zip(trials, results, strict=True):

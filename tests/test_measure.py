@@ -132,6 +132,8 @@ def test_errors_stand_beside_the_librarys_and_the_bound(tmp_path, bench):
 def test_values_that_must_not_be_promised_are_refused(bench):
     with pytest.raises(BadInput, match="precision 'fast' is not one of ieee, tf32"):
         bench.check([Subject("eager", baseline="eager")], [SMALL], RIGHT, "fast")
+    with pytest.raises(BadInput, match="precision wide is for 16-bit operands, and there are none"):
+        bench.check([Subject("eager", baseline="eager")], [SMALL], RIGHT, "wide")
 
 
 def test_the_interpreter_does_not_race(tmp_path, bench):

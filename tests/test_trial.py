@@ -13,6 +13,7 @@ from codegen.cli import main
 from codegen.gpu import find_gpu
 from codegen.interface import Interface
 from codegen.outcome import BadInput, Refused
+from codegen.precision import promise_of
 from codegen.problem import Problem, Step
 from codegen.render import choose, render
 from codegen.spec import Spec
@@ -48,6 +49,43 @@ def test_a_wrong_kernel_is_refused(
     monkeypatch.setattr(trial, "render", broken)
     with pytest.raises(Refused, match=f"^{kernel} .*: wrong: relative error"):
         trial.run_rendered(Spec(HALF, gpu, configs), None)
+
+
+WIDE = Problem("gemm", 512, 512, 512, layout="nt", dtype="bfloat16", out_dtype="float32")
+
+
+def test_a_wide_result_is_not_rounded_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """float32 of bfloat16: what bfloat16 loses is far from right."""
+    spec = one_config(WIDE, None)
+    (accuracy,) = trial.run_rendered(spec, None).accuracies.values()
+    assert accuracy.relative_error < 1e-6
+
+    def rounding(*arguments: Any) -> str:
+        source = render(*arguments)
+        assert "acc.to(c_ptr.dtype.element_ty)" in source
+        return source.replace("acc.to(c_ptr", "acc.to(a_ptr")
+
+    monkeypatch.setattr(trial, "render", rounding)
+    with pytest.raises(Refused, match=r"gemm_kernel .*: wrong: relative error 0\.001"):
+        trial.run_rendered(spec, None)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "out_dtype", "promise"),
+    [
+        ("bfloat16", "float32", "wide"),
+        ("float16", "float32", "wide"),
+        ("bfloat16", "float16", "wide"),
+        ("float16", "bfloat16", "ieee"),
+        ("bfloat16", "", "ieee"),
+        ("float8_e4m3fn", "float32", "ieee"),
+        ("float32", "float16", "ieee"),
+    ],
+)
+def test_a_result_that_holds_more_than_the_operands_is_due_in_full(
+    dtype: str, out_dtype: str, promise: str
+) -> None:
+    assert promise_of(Problem("gemm", 1, 1, 1, dtype=dtype, out_dtype=out_dtype)) == promise
 
 
 def one_config(problem: Problem, interface: Interface | None) -> Spec:
