@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import _disable_current_modes
 
 from codegen import examine, sensors, timing
 from codegen.evidence import REFERENCE_REFUSES
-from codegen.failure import explain
+from codegen.failure import explain, of_the_moment
 from codegen.forced import Pick, forced
 from codegen.gpu import GpuSpec
 from codegen.inputs import from_wire
@@ -108,6 +108,8 @@ class Gauge:
             why = explain(error, terms["problem"])
             if given:
                 return {"reference": why, "over": True}
+            if of_the_moment(why):
+                return {"fault": f"could not be looked at: the reference: {why}", "over": True}
             return {"refused": f"{REFERENCE_REFUSES}: {why}"}
         try:
             run = self._runner(subject, reference, terms, seen)
@@ -141,7 +143,7 @@ class Gauge:
             }
         if self._device == "cuda":
             torch.cuda.empty_cache()
-        if not given and not seen.functions and not seen.kernels:
+        if not given and not seen.functions and not seen.kernels and not of_the_moment(why):
             return {"refused": f"takes no such inputs: {why}"}
         return {"fault": why, "over": True}
 
@@ -264,7 +266,10 @@ class Gauge:
     def _run_race(
         self, subjects: list[dict[str, Any]], terms: dict[str, Any], rounds: int
     ) -> dict[str, Any]:
-        """Rounds come as progress; answers the method, and who could not be timed."""
+        """Rounds come as progress; answers the method, and who could not be timed.
+
+        Who cannot be timed, or was wrong, is told at once as well: this process may die before it answers.
+        """
         if self._spec:
             raise BadInput("the interpreter says nothing of speed")
         self._progress({"step": "reference"})
@@ -297,7 +302,7 @@ class Gauge:
                 if racer.graph is None:
                     failures[racer.label] = "can't be captured in a CUDA graph"
             racers = [racer for racer in racers if racer.graph is not None]
-        self._progress({"method": method})
+        self._progress({"method": method, "failed": failures})
         clocks = sensors.Sensors(sensors.machine(self._number)["uuid"])
         failures |= timing.race(
             racers,

@@ -173,6 +173,7 @@ class Device(Closing):
 
         def take(progress: dict[str, Any]) -> None:
             nonlocal method
+            failures.update(progress.get("failed", {}))
             if progress.get("method", method) != method:  # times of both kinds are not compared
                 method = progress["method"]
                 rows.clear()
@@ -197,8 +198,10 @@ class Device(Closing):
             except ChildFailed as failure:
                 # Whoever had its turn; what was timed of the others stands, and they go on without it.
                 labels = [subject.label for subject in alive]
-                blamed = [self._turn] if self._turn in labels else labels
-                failures |= dict.fromkeys(blamed, str(failure))
+                for label in [self._turn] if self._turn in labels else labels:
+                    failures.setdefault(label, str(failure))
+                if len(rows) >= rounds:  # all was timed, and the last calls looked at
+                    break
                 continue
             method = answer["method"]
             failures |= answer["failures"]
