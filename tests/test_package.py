@@ -42,7 +42,7 @@ FLOORS = {
         __main__ accept accept_command bench_command benches cli contest final gpu_table job keep lint listing measured
         pipeline present profile_command profile_text profiling question render_check render_command report results rows search
         side_by_side stand_in steps sweep
-        tune write
+        tune tune_command write
     """,
 }
 FLOOR = {name: floor for floor, names in enumerate(FLOORS.values()) for name in names.split()}
