@@ -10,7 +10,6 @@ import pytest
 import torch
 from accept_cases import FOLDER, choices, read
 
-from codegen import gauge
 from codegen.cases import plan_cases
 from codegen.child import ChildFailed
 from codegen.evidence import Case, Subject
@@ -20,6 +19,7 @@ from codegen.inputs import parse_inputs
 from codegen.measure import Device
 from codegen.outcome import BadInput
 from codegen.reference import Reference
+from codegen.subjects import _BASELINES, Subjects
 from codegen.verify import Against
 
 SCALE = (FOLDER / "good" / "streams_memory.py").read_text()
@@ -203,9 +203,9 @@ def test_a_compiled_baseline_is_compiled_whole_and_for_its_sizes(monkeypatch):
         shapes.append([tuple(value.shape) for value in values])
         return graph.forward
 
-    monkeypatch.setitem(gauge._BASELINES, "compile", {"backend": compiler})
+    monkeypatch.setitem(_BASELINES, "compile", {"backend": compiler})
     for size in range(2, 14):  # more than PyTorch compiles one function for
-        baseline = gauge.Gauge(print)._baseline(
+        baseline = Subjects("cpu", print)._baseline(
             "compile", Reference(None, "torch.tril(A @ B)", ["A", "B"], {}, 0)
         )
         (result,) = baseline([torch.ones(size, size)] * 2)
