@@ -43,7 +43,7 @@ _ROWS: dict[str, tuple[_Row, ...]] = {
         (256, 64, 8, 4, 1, "tall"),
         (128, 64, 4, 4, 2, "more tiles where the result is small"),
         (64, 128, 4, 4, 2, "the same, wide"),
-        (64, 64, 4, 6, 2, "four times the tiles of 128x128: fills the GPU for small results"),
+        (64, 64, 4, 5, 2, "four times the tiles of 128x128: fills the GPU for small results"),
     ),
 }
 
@@ -149,7 +149,8 @@ def split_candidates(
             ("PROGRAMS", programs * gpu.sms),
         )
         config = Config(meta, warps, stages)
-        candidates.append(Candidate(config, reason, shared_bound(problem, gpu, m, n, stages)))
+        bound = shared_bound(problem, gpu, m, n, stages + (precision == "fp16x3"))
+        candidates.append(Candidate(config, reason, bound))
     return tuple(sorted(candidates, key=lambda c: seconds(problem, gpu, c.config, tflops)))
 
 
@@ -158,7 +159,8 @@ def shared_bound(problem: Problem, gpu: GpuSpec, m: int, n: int, stages: int) ->
 
     The stages of both operands, a quarter of the result's tile on its way out (half of it on Blackwell, where
     accumulators come out of tensor memory), a residual's tile on its way to the accumulator's layout, barriers, and what
-    a row's exponents pass through.
+    a row's exponents pass through. For two parts a stage more: where there are infinities, high parts are multiplied
+    again.
     """
     operands = stages * (m + n) * _BLOCK_K * 2
     result = m * n * ITEM_BYTES[problem.out_dtype]

@@ -41,7 +41,7 @@ def split_candidates(problem: Problem, gpu: GpuSpec, precision: str) -> tuple[Ca
     """Configs of the kernel that multiplies parts, best first: large tiles where there are enough."""
     candidates = []
     for block_m, block_n, span, warps, stages, wanted, reason in _ROWS[precision]:
-        bound = shared_bound(problem, block_m, block_n, stages + (precision == "fp16x3"))
+        bound = shared_bound(problem, gpu, block_m, block_n, stages + (precision == "fp16x3"))
         meta = (
             ("BLOCK_M", block_m),
             ("BLOCK_N", block_n),
@@ -57,11 +57,13 @@ def split_candidates(problem: Problem, gpu: GpuSpec, precision: str) -> tuple[Ca
     )
 
 
-def shared_bound(problem: Problem, block_m: int, block_n: int, stages: int) -> int:
+def shared_bound(problem: Problem, gpu: GpuSpec, block_m: int, block_n: int, stages: int) -> int:
     """At least the shared memory, in bytes, that a config takes: stages, a quarter of a tile, barriers, exponents.
 
+    On Blackwell, where accumulators come out of tensor memory, it is half of a tile.
     For two parts a stage more: where there are infinities, high parts are multiplied again.
     """
     operands = stages * (block_m + block_n) * _BLOCK_K * 2
-    quarter = block_m * block_n // 4 * ITEM_BYTES[problem.out_dtype]
-    return operands + quarter + 16 * (stages + 1) + 4 * max(block_m, block_n)
+    leaving = block_m * block_n * ITEM_BYTES[problem.out_dtype]
+    leaving //= 2 if gpu.compute_capability[0] == 10 else 4
+    return operands + leaving + 16 * (stages + 1) + 4 * max(block_m, block_n)

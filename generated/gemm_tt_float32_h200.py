@@ -219,11 +219,6 @@ def split_kernel(
             num_stages=4,
         ),
         triton.Config(
-            {"BLOCK_M": 64, "BLOCK_N": 256, "BLOCK_K": 64, "PROGRAMS": 132},
-            num_warps=8,
-            num_stages=4,
-        ),
-        triton.Config(
             {"BLOCK_M": 256, "BLOCK_N": 64, "BLOCK_K": 64, "PROGRAMS": 132},
             num_warps=8,
             num_stages=4,
@@ -237,6 +232,11 @@ def split_kernel(
             {"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 64, "PROGRAMS": 264},
             num_warps=4,
             num_stages=4,
+        ),
+        triton.Config(
+            {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 64, "PROGRAMS": 264},
+            num_warps=4,
+            num_stages=5,
         ),
     ],
     key=["M", "N", "K"],
@@ -294,7 +294,7 @@ def gemm_parts_kernel(
     tiles_n = tl.cdiv(N, BLOCK_N)
     steps = K_PADDED // BLOCK_K
     tiles = batches * tiles_m * tiles_n
-    for pid in tl.range(tl.program_id(0), tiles, PROGRAMS):
+    for pid in tl.range(tl.program_id(0), tiles, PROGRAMS, flatten=True):
         z = pid // (tiles_m * tiles_n)
         tile_m, tile_n = tile_at(pid % (tiles_m * tiles_n), tiles_m, tiles_n, GROUP_M)
         first_m = tile_m * BLOCK_M

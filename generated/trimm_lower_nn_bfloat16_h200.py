@@ -30,14 +30,123 @@ def tile_at(place, N, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr):
     return tile_m, tile_n
 
 
+@triton.jit
+def halves(x):
+    """The left and the right half of a tile."""
+    M: tl.constexpr = x.shape[0]
+    N: tl.constexpr = x.shape[1]
+    return x.reshape(M, 2, N // 2).permute(0, 2, 1).split()
+
+
+@triton.jit
+def band_kernel(
+    a_ptr,
+    b_ptr,
+    band_ptr,
+    N,
+    stride_a,
+    stride_b,
+    BLOCK: tl.constexpr,
+    BAND: tl.constexpr,
+):
+    """Copies what is on the diagonal, in squares of BAND x BAND with zeros beside the triangle.
+
+    band[0] [N, BAND] is of A, band[1] of B: BAND columns of each row, from column row // BAND * BAND on.
+    """
+    x_ptr, stride = a_ptr, stride_a
+    if tl.program_id(1) == 1:
+        x_ptr, stride = b_ptr, stride_b
+    rows = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)[:, None]
+    offs = tl.arange(0, BAND)[None, :]
+    cols = rows // BAND * BAND + offs
+    x_ptrs = x_ptr + rows.to(tl.int64) * stride + cols
+    x = tl.load(x_ptrs, mask=(rows < N) & (cols < N) & (rows >= cols), other=0.0)
+    band_ptr += tl.program_id(1).to(tl.int64) * N * BAND
+    tl.store(band_ptr + rows.to(tl.int64) * BAND + offs, x, mask=rows < N)
+
+
+@triton.jit
+def places_in(N, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, SPAN: tl.constexpr):
+    """How many tiles the squares of SPAN x SPAN have that touch the triangle."""
+    side = tl.cdiv(N, SPAN)
+    return side * (side + 1) // 2 * (SPAN // BLOCK_M * (SPAN // BLOCK_N))
+
+
+@triton.jit
+def dealt_tile(
+    round,
+    N,
+    PROGRAMS: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    SPAN: tl.constexpr,
+):
+    """What this program computes in a round.
+
+    Returns a tile's first row and column, its steps, and if it is none of the triangle's.
+
+    Tiles are dealt out heaviest first, forwards and backwards in turn, so that all programs get about the
+    same work. Tiles of one square of SPAN x SPAN run at the same time and share rows and columns in the L2
+    cache. The squares furthest from the diagonal come first: there is one, then two, and so on. A square root
+    finds it, and integers correct what its rounding may miss. A tile beside the triangle takes a step, for
+    nothing; who gets none has no step.
+    """
+    pid = tl.program_id(0)
+    place = round * PROGRAMS + tl.where(round % 2 == 0, pid, PROGRAMS - 1 - pid)
+    places = places_in(N, BLOCK_M, BLOCK_N, SPAN)
+    tile = place
+    square = tile // (SPAN // BLOCK_M * (SPAN // BLOCK_N))
+    diagonal = ((tl.sqrt(8.0 * square.to(tl.float32) + 1.0) - 1.0) * 0.5).to(tl.int32)
+    diagonal = tl.where(diagonal * (diagonal + 1) // 2 > square, diagonal - 1, diagonal)
+    diagonal = tl.where((diagonal + 1) * (diagonal + 2) // 2 <= square, diagonal + 1, diagonal)
+    along = square - diagonal * (diagonal + 1) // 2
+    distance = tl.cdiv(N, SPAN) - 1 - diagonal
+    m = tile % (SPAN // BLOCK_M)
+    n = tile // (SPAN // BLOCK_M) % (SPAN // BLOCK_N)
+    first_row = (along + distance) * SPAN + m * BLOCK_M
+    first_col = along * SPAN + n * BLOCK_N
+    # k runs from where the inner triangle of the sum begins to where it ends.
+    k_begin = first_col
+    k_end = min(first_row + BLOCK_M, N)
+    idle = (place >= places) | (first_row >= N) | (first_col >= N) | (k_begin >= k_end)
+    steps = tl.where(idle, 1, tl.cdiv(k_end - k_begin, BLOCK_K))
+    steps = tl.where(place >= places, 0, steps)
+    return first_row, first_col, steps, idle
+
+
 @triton.autotune(
     configs=[
-        triton.Config({"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64}, num_warps=4, num_stages=3),
-        triton.Config({"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64}, num_warps=8, num_stages=4),
-        triton.Config({"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64}, num_warps=8, num_stages=3),
-        triton.Config({"BLOCK_M": 256, "BLOCK_N": 128, "BLOCK_K": 64}, num_warps=8, num_stages=3),
-        triton.Config({"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 64}, num_warps=4, num_stages=4),
-        triton.Config({"BLOCK_M": 128, "BLOCK_N": 64, "BLOCK_K": 64}, num_warps=4, num_stages=4),
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "SPAN": 512, "PROGRAMS": 264},
+            num_warps=4,
+            num_stages=3,
+        ),
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "SPAN": 256, "PROGRAMS": 264},
+            num_warps=4,
+            num_stages=3,
+        ),
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "SPAN": 512, "PROGRAMS": 132},
+            num_warps=8,
+            num_stages=6,
+        ),
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "SPAN": 256, "PROGRAMS": 132},
+            num_warps=8,
+            num_stages=2,
+        ),
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "SPAN": 512, "PROGRAMS": 132},
+            num_warps=8,
+            num_stages=4,
+        ),
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "SPAN": 256, "PROGRAMS": 132},
+            num_warps=8,
+            num_stages=4,
+        ),
     ],
     key=["N"],
 )
@@ -46,19 +155,22 @@ def tril_matmul_descriptor_kernel(
     a_ptr,
     b_ptr,
     c_ptr,
-    queue_ptr,
+    band_ptr,
     N,
     stride_a,
     stride_b,
+    BAND: tl.constexpr,
+    PROGRAMS: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
+    SPAN: tl.constexpr,
 ):
     """Tiles of C = tril(A) @ tril(B), moved by the tensor memory accelerator.
 
-    The kernel is persistent. Tiles differ in work, so programs don't own a share of them: whoever is free
-    takes the next place of the queue from the counter at queue_ptr, which is zero before and after.
-    Elements past the matrices' ends are read as zero and not written.
+    The kernel is persistent, and all steps of k of all tiles of a program are one loop, so that loads run
+    ahead from each tile into the next. On the diagonal operands are read from their copies at band_ptr, so
+    that nothing has to be masked. Elements past the matrices' ends are read as zero and not written.
     """
     a_desc = tl.make_tensor_descriptor(
         a_ptr, shape=[N, N], strides=[stride_a, 1], block_shape=[BLOCK_M, BLOCK_K]
@@ -66,50 +178,65 @@ def tril_matmul_descriptor_kernel(
     b_desc = tl.make_tensor_descriptor(
         b_ptr, shape=[N, N], strides=[stride_b, 1], block_shape=[BLOCK_K, BLOCK_N]
     )
-    c_desc = tl.make_tensor_descriptor(
-        c_ptr, shape=[N, N], strides=[N, 1], block_shape=[BLOCK_M, BLOCK_N]
+    a_band_desc = tl.make_tensor_descriptor(
+        band_ptr, shape=[N, BAND], strides=[BAND, 1], block_shape=[BLOCK_M, BLOCK_K]
     )
-    places = tl.cdiv(N, BLOCK_M) * tl.cdiv(N, BLOCK_N)
-    place = tl.atomic_add(queue_ptr, 1)
-    while place < places:
-        tile_m, tile_n = tile_at(place, N, BLOCK_M, BLOCK_N)
-        first_row = tile_m * BLOCK_M
-        first_col = tile_n * BLOCK_N
-        rows = first_row + tl.arange(0, BLOCK_M)
-        cols = first_col + tl.arange(0, BLOCK_N)
-
-        # Column j of tril(B) starts at row j, and row i of tril(A) ends at column i: k runs from the
-        # tile's first column to its last row, and nowhere for a tile above the diagonal.
-        k_begin = first_col
-        k_end = min(first_row + BLOCK_M, N)
-        # Steps that touch a diagonal need masks; those between lie inside both triangles and are
-        # done apart, first.
-        full_begin = k_begin + tl.cdiv(BLOCK_N, BLOCK_K) * BLOCK_K
-        full_steps = max(first_row + 1 - full_begin, 0) // BLOCK_K
-        masked_steps = tl.cdiv(k_end - k_begin, BLOCK_K) - full_steps
-
-        acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-        for step in range(full_steps):
-            k = full_begin + step * BLOCK_K
-            a = a_desc.load([first_row, k])
-            b = b_desc.load([k, first_col])
-            acc = tl.dot(a, b, acc)
-        for step in range(masked_steps):
-            k = k_begin + step * BLOCK_K
-            k += tl.where(k < full_begin, 0, full_steps * BLOCK_K)  # past the steps already done
-            ks = k + tl.arange(0, BLOCK_K)
-            a = a_desc.load([first_row, k])
-            b = b_desc.load([k, first_col])
-            a = tl.where(rows[:, None] >= ks[None, :], a, 0.0)
-            b = tl.where(ks[:, None] >= cols[None, :], b, 0.0)
-            acc = tl.dot(a, b, acc)
-
-        c = tl.where(rows[:, None] >= cols[None, :], acc, 0.0).to(c_ptr.dtype.element_ty)
-        c_desc.store([first_row, first_col], c)
-        place = tl.atomic_add(queue_ptr, 1)
-    # Each program ends on one place past the end of the queue: the last one has no other after it.
-    if place == places + tl.num_programs(0) - 1:
-        tl.store(queue_ptr, 0)
+    b_band_desc = tl.make_tensor_descriptor(
+        band_ptr + tl.cast(N, tl.int64) * BAND,
+        shape=[N, BAND],
+        strides=[BAND, 1],
+        block_shape=[BLOCK_K, BLOCK_N],
+    )
+    c_desc = tl.make_tensor_descriptor(
+        c_ptr, shape=[N, N], strides=[N, 1], block_shape=[BLOCK_M, BLOCK_N // 4]
+    )
+    places = places_in(N, BLOCK_M, BLOCK_N, SPAN)
+    first_row, first_col, steps, idle = dealt_tile(0, N, PROGRAMS, BLOCK_M, BLOCK_N, BLOCK_K, SPAN)
+    total_steps = steps
+    for later in range(1, tl.cdiv(places, PROGRAMS)):
+        total_steps += dealt_tile(later, N, PROGRAMS, BLOCK_M, BLOCK_N, BLOCK_K, SPAN)[2]
+    acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    round = 0
+    step = -1
+    for _ in range(total_steps):
+        step = tl.where(step == steps - 1, 0, step + 1)
+        if step == 0:
+            first_row, first_col, steps, idle = dealt_tile(
+                round, N, PROGRAMS, BLOCK_M, BLOCK_N, BLOCK_K, SPAN
+            )
+            round += 1
+        k = first_col + step * BLOCK_K
+        a_from, a_col = a_desc, k
+        if k // BAND == first_row // BAND:
+            a_from, a_col = a_band_desc, k % BAND
+        b_from, b_col = b_desc, first_col
+        if k // BAND == first_col // BAND:
+            b_from, b_col = b_band_desc, first_col % BAND
+        a = a_from.load([first_row, a_col])
+        b = b_from.load([k, b_col])
+        acc = tl.dot(a, b, acc)
+        if step == steps - 1:
+            rows = first_row + tl.arange(0, BLOCK_M)
+            cols = first_col + tl.arange(0, BLOCK_N)
+            acc = tl.where(rows[:, None] >= cols[None, :], acc, 0.0)  # NaN times 0 is none
+            row = tl.where(idle, N, first_row)
+            # Stored by quarters: a whole tile would take shared memory that another stage of loads needs.
+            left, right = halves(acc)
+            first, second = halves(left)
+            third, fourth = halves(right)
+            c_desc.store([row, first_col + 0 * (BLOCK_N // 4)], first.to(c_desc.dtype))
+            c_desc.store([row, first_col + 1 * (BLOCK_N // 4)], second.to(c_desc.dtype))
+            c_desc.store([row, first_col + 2 * (BLOCK_N // 4)], third.to(c_desc.dtype))
+            c_desc.store([row, first_col + 3 * (BLOCK_N // 4)], fourth.to(c_desc.dtype))
+            # With it goes its mirror image across the diagonal, zeros.
+            zeros = tl.zeros((BLOCK_M, BLOCK_N // 4), dtype=tl.float32)
+            on_diagonal = first_row // BLOCK_N == first_col // BLOCK_N
+            mirror_row = tl.where(idle | on_diagonal, N, first_col)
+            for piece in tl.static_range(4):
+                down = piece % (BLOCK_N // BLOCK_M) * BLOCK_M
+                along = piece // (BLOCK_N // BLOCK_M) * (BLOCK_N // 4)
+                c_desc.store([mirror_row + down, first_row + along], zeros.to(c_desc.dtype))
+            acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
 
 
 @triton.autotune(
@@ -185,8 +312,8 @@ def tril_matmul_kernel(
     tl.store(c_ptrs, c, mask=in_rows & in_cols)
 
 
-# Two for each of the NVIDIA H200's multiprocessors: while one stores a tile, the other computes.
-PROGRAMS = 264
+# Side of the squares on the diagonal that are copied: no tile is larger.
+BAND = 256
 
 
 def workspace(size: int, alignment: int, stream: int | None) -> torch.Tensor:
@@ -232,10 +359,13 @@ def tril_matmul(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
         return C
     with torch.cuda.device(A.device):
         if all(fits_descriptor(x) for x in (A, B, C)):
-            queue = torch.zeros(1, device=A.device, dtype=torch.int32)
+            band = torch.empty((2, N, BAND), device=A.device, dtype=A.dtype)
+            band_kernel[(triton.cdiv(N, 16), 2)](
+                A, B, band, N, A.stride(0), B.stride(0), BLOCK=16, BAND=BAND
+            )
             triton.set_allocator(workspace)
-            tril_matmul_descriptor_kernel[lambda meta: (min(PROGRAMS, tiles(N, meta)),)](
-                A, B, C, queue, N, A.stride(0), B.stride(0)
+            tril_matmul_descriptor_kernel[lambda meta: (meta["PROGRAMS"],)](
+                A, B, C, band, N, A.stride(0), B.stride(0), BAND=BAND
             )
         else:
             tril_matmul_kernel[lambda meta: (tiles(N, meta),)](

@@ -203,41 +203,89 @@ def split_kernel(
 
 
 @triton.jit
-def tile_at(place, side, GROUP: tl.constexpr):
-    """The place-th tile: how far out of the triangle's corner its two edges are, the outer and the inner one.
+def places_in(N, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, SPAN: tl.constexpr):
+    """How many tiles the squares of SPAN x SPAN have that touch the triangle."""
+    side = tl.cdiv(N, SPAN)
+    return side * (side + 1) // 2 * (SPAN // BLOCK_M * (SPAN // BLOCK_N))
 
-    The tiles with most work come first, by diagonals of blocks of GROUP x GROUP tiles, which run at the same
-    time and share rows and columns in the L2 cache. The furthest diagonal has one block, the next two, and
-    so on: a square root finds it, and integers correct what its rounding may miss.
+
+@triton.jit
+def dealt_tile(
+    round,
+    batches,
+    N,
+    PROGRAMS: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_K: tl.constexpr,
+    SPAN: tl.constexpr,
+):
+    """What this program computes in a round.
+
+    Returns which matrix, a tile's first row and column, its steps, and if it is none of the triangle's.
+    Steps are three for each BLOCK_K of k.
+
+    Tiles are dealt out heaviest first, forwards and backwards in turn, so that all programs get about the
+    same work. Tiles of one square of SPAN x SPAN run at the same time and share rows and columns in the L2
+    cache. The squares furthest from the diagonal come first: there is one, then two, and so on. A square root
+    finds it, and integers correct what its rounding may miss. A tile beside the triangle takes a step, for
+    nothing; who gets none has no step.
     """
-    block = place // (GROUP * GROUP)
-    diagonal = ((tl.sqrt(8.0 * block.to(tl.float32) + 1.0) - 1.0) * 0.5).to(tl.int32)
-    diagonal = tl.where(diagonal * (diagonal + 1) // 2 > block, diagonal - 1, diagonal)
-    diagonal = tl.where((diagonal + 1) * (diagonal + 2) // 2 <= block, diagonal + 1, diagonal)
-    along = block - diagonal * (diagonal + 1) // 2
-    distance = tl.cdiv(side, GROUP) - 1 - diagonal
-    return (along + distance) * GROUP + place % GROUP, along * GROUP + place // GROUP % GROUP
+    pid = tl.program_id(0)
+    place = round * PROGRAMS + tl.where(round % 2 == 0, pid, PROGRAMS - 1 - pid)
+    places = places_in(N, BLOCK_M, BLOCK_N, SPAN) * batches
+    z = place % batches
+    tile = place // batches
+    square = tile // (SPAN // BLOCK_M * (SPAN // BLOCK_N))
+    diagonal = ((tl.sqrt(8.0 * square.to(tl.float32) + 1.0) - 1.0) * 0.5).to(tl.int32)
+    diagonal = tl.where(diagonal * (diagonal + 1) // 2 > square, diagonal - 1, diagonal)
+    diagonal = tl.where((diagonal + 1) * (diagonal + 2) // 2 <= square, diagonal + 1, diagonal)
+    along = square - diagonal * (diagonal + 1) // 2
+    distance = tl.cdiv(N, SPAN) - 1 - diagonal
+    m = tile % (SPAN // BLOCK_M)
+    n = tile // (SPAN // BLOCK_M) % (SPAN // BLOCK_N)
+    first_row = (along + distance) * SPAN + m * BLOCK_M
+    first_col = along * SPAN + n * BLOCK_N
+    # k runs from where the inner triangle of the sum begins to where it ends.
+    k_begin = first_col
+    k_end = min(first_row + BLOCK_M, N)
+    idle = (place >= places) | (first_row >= N) | (first_col >= N) | (k_begin >= k_end)
+    steps = tl.where(idle, 1, tl.cdiv(k_end - k_begin, BLOCK_K)) * 3
+    steps = tl.where(place >= places, 0, steps)
+    return z, first_row, first_col, steps, idle
 
 
 @triton.autotune(
     configs=[
         triton.Config(
-            {"BLOCK": 128, "BLOCK_K": 64, "GROUP": 4, "PROGRAMS": 132}, num_warps=8, num_stages=5
+            {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "SPAN": 512, "PROGRAMS": 132},
+            num_warps=8,
+            num_stages=5,
         ),
         triton.Config(
-            {"BLOCK": 128, "BLOCK_K": 64, "GROUP": 2, "PROGRAMS": 132}, num_warps=8, num_stages=5
+            {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "SPAN": 256, "PROGRAMS": 132},
+            num_warps=8,
+            num_stages=5,
         ),
         triton.Config(
-            {"BLOCK": 128, "BLOCK_K": 64, "GROUP": 1, "PROGRAMS": 132}, num_warps=8, num_stages=5
+            {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "SPAN": 128, "PROGRAMS": 132},
+            num_warps=8,
+            num_stages=5,
         ),
         triton.Config(
-            {"BLOCK": 64, "BLOCK_K": 64, "GROUP": 4, "PROGRAMS": 264}, num_warps=4, num_stages=5
+            {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 64, "SPAN": 256, "PROGRAMS": 264},
+            num_warps=4,
+            num_stages=5,
         ),
         triton.Config(
-            {"BLOCK": 64, "BLOCK_K": 64, "GROUP": 1, "PROGRAMS": 264}, num_warps=4, num_stages=6
+            {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 64, "SPAN": 64, "PROGRAMS": 132},
+            num_warps=4,
+            num_stages=6,
         ),
         triton.Config(
-            {"BLOCK": 64, "BLOCK_K": 64, "GROUP": 1, "PROGRAMS": 396}, num_warps=4, num_stages=4
+            {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 64, "SPAN": 64, "PROGRAMS": 396},
+            num_warps=4,
+            num_stages=3,
         ),
     ],
     key=["N"],
@@ -255,15 +303,16 @@ def tril_matmul_parts_kernel(
     pitch_b,
     ALIGNED: tl.constexpr,
     PROGRAMS: tl.constexpr,
-    BLOCK: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
-    GROUP: tl.constexpr,
+    SPAN: tl.constexpr,
     CHUNK: tl.constexpr,
 ):
     """Tiles of C = tril(A) @ tril(B) from the parts of both, moved by the tensor memory accelerator.
 
-    The kernel is persistent. Tiles are dealt out to its programs heaviest first, forwards and backwards in
-    turn, so that all get about the same work; with each goes its mirror image across the diagonal, zeros.
+    The kernel is persistent, and all steps of all tiles of a program are one loop, so that loads run ahead
+    from each tile into the next.
 
     Tensor cores add up CHUNK steps of k, which are then added to the others in float32: Hopper's drop what
     is below the last bit of a sum, always towards zero, and over all of k that would show.
@@ -272,13 +321,13 @@ def tril_matmul_parts_kernel(
         a_ptr,
         shape=[2 * batches * N_PADDED, N_PADDED],
         strides=[pitch_a, 1],
-        block_shape=[BLOCK, BLOCK_K],
+        block_shape=[BLOCK_M, BLOCK_K],
     )
     b_desc = tl.make_tensor_descriptor(
         b_ptr,
         shape=[2 * batches * N_PADDED, N_PADDED],
         strides=[pitch_b, 1],
-        block_shape=[BLOCK_K, BLOCK],
+        block_shape=[BLOCK_K, BLOCK_N],
     )
     c = c_ptr
     if ALIGNED:
@@ -286,74 +335,78 @@ def tril_matmul_parts_kernel(
             c_ptr,
             shape=[batches, N, N],
             strides=[tl.cast(N, tl.int64) * N, N, 1],
-            block_shape=[1, BLOCK, BLOCK // 4],
+            block_shape=[1, BLOCK_M, BLOCK_N // 4],
         )
-    side = tl.cdiv(N, BLOCK)
-    blocks = tl.cdiv(side, GROUP)
-    places = batches * (blocks * (blocks + 1) // 2) * GROUP * GROUP
-    for round in tl.range(0, tl.cdiv(places, PROGRAMS)):
-        dealt = tl.where(round % 2 == 0, tl.program_id(0), PROGRAMS - 1 - tl.program_id(0))
-        place = min(round * PROGRAMS + dealt, places - 1)
-        z = place % batches
-        outer, inner = tile_at(place // batches, side, GROUP)
-        # Who gets no place, or one outside the triangle, computes a little and stores it past C's end.
-        idle = (round * PROGRAMS + dealt >= places) | (outer >= side) | (outer < inner)
-        outer *= BLOCK
-        inner *= BLOCK
-        first_row, first_col = outer, inner
-        zeros = tl.zeros((BLOCK, BLOCK // 4), dtype=c_ptr.dtype.element_ty)
-        mirror_row = tl.where(idle | (inner == outer), N, first_col)
-        store_piece(c, zeros, z, mirror_row, first_row + 0 * (BLOCK // 4), N, N, ALIGNED)
-        store_piece(c, zeros, z, mirror_row, first_row + 1 * (BLOCK // 4), N, N, ALIGNED)
-        store_piece(c, zeros, z, mirror_row, first_row + 2 * (BLOCK // 4), N, N, ALIGNED)
-        store_piece(c, zeros, z, mirror_row, first_row + 3 * (BLOCK // 4), N, N, ALIGNED)
-        # k runs from where the inner triangle of the sum begins to where it ends.
-        steps = tl.where(idle, 1, (outer + BLOCK - inner) // BLOCK_K)
-        acc = tl.zeros((BLOCK, BLOCK), dtype=tl.float32)
-        total = tl.zeros((BLOCK, BLOCK), dtype=tl.float32)
-        for turn in range(0, 3 * steps):
-            # In each chunk low parts of A by high ones of B, then high by low, then high by high:
-            # small products first, while the sum is small and loses least.
-            before = turn // (3 * CHUNK) * CHUNK
-            length = min(CHUNK, steps - before)
-            product = (turn - 3 * before) // length
-            k = inner + (before + (turn - 3 * before) % length) * BLOCK_K
-            a_first = (z + tl.where(product == 0, batches, 0)) * N_PADDED
-            b_first = (z + tl.where(product == 1, batches, 0)) * N_PADDED
-            a = a_desc.load([a_first + first_row, k])
-            b = b_desc.load([b_first + k, first_col])
-            acc = tl.dot(a, b, acc)
-            if turn % (3 * CHUNK) == 3 * CHUNK - 1:
-                total += acc
-                acc = tl.zeros((BLOCK, BLOCK), dtype=tl.float32)
-        acc += total
-
-        rows = first_row + tl.arange(0, BLOCK)
-        cols = first_col + tl.arange(0, BLOCK)
-        a_tops = tl.load(tops_ptr + z * N + rows, mask=rows < N, other=0)
-        b_tops = tl.load(tops_ptr + (batches + z) * N + cols, mask=cols < N, other=0)
-        if max(tl.max(a_tops, axis=0), tl.max(b_tops, axis=0)) >= INFINITE:
-            # Infinity by a low part may be NaN, as that part may be 0: there high parts alone decide.
-            plain = tl.zeros((BLOCK, BLOCK), dtype=tl.float32)
-            for step in tl.range(0, steps, num_stages=1):
-                k = inner + step * BLOCK_K
-                a_first = z * N_PADDED
-                b_first = z * N_PADDED
-                a = a_desc.load([a_first + first_row, k])
-                b = b_desc.load([b_first + k, first_col])
-                plain = tl.dot(a, b, plain)
-            acc = tl.where(acc == acc, acc, plain)
-        acc = unscale(acc, exponent_of(a_tops)[:, None] + exponent_of(b_tops)[None, :])
-        acc = tl.where(rows[:, None] >= cols[None, :], acc, 0.0)  # NaN times 0 is none
-        row = tl.where(idle, N, first_row)
-        # Stored by quarters: a whole tile would take shared memory that another stage of loads needs.
-        left, right = halves(acc)
-        first, second = halves(left)
-        third, fourth = halves(right)
-        store_piece(c, first, z, row, first_col + 0 * (BLOCK // 4), N, N, ALIGNED)
-        store_piece(c, second, z, row, first_col + 1 * (BLOCK // 4), N, N, ALIGNED)
-        store_piece(c, third, z, row, first_col + 2 * (BLOCK // 4), N, N, ALIGNED)
-        store_piece(c, fourth, z, row, first_col + 3 * (BLOCK // 4), N, N, ALIGNED)
+    places = places_in(N, BLOCK_M, BLOCK_N, SPAN) * batches
+    z, first_row, first_col, steps, idle = dealt_tile(
+        0, batches, N, PROGRAMS, BLOCK_M, BLOCK_N, BLOCK_K, SPAN
+    )
+    total_steps = steps
+    for later in range(1, tl.cdiv(places, PROGRAMS)):
+        total_steps += dealt_tile(later, batches, N, PROGRAMS, BLOCK_M, BLOCK_N, BLOCK_K, SPAN)[3]
+    acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    round = 0
+    step = -1
+    total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    for _ in range(total_steps):
+        step = tl.where(step == steps - 1, 0, step + 1)
+        if step == 0:
+            z, first_row, first_col, steps, idle = dealt_tile(
+                round, batches, N, PROGRAMS, BLOCK_M, BLOCK_N, BLOCK_K, SPAN
+            )
+            round += 1
+        # In each chunk low parts of A by high ones of B, then high by low, then high by high:
+        # small products first, while the sum is small and loses least.
+        before = step // (3 * CHUNK) * CHUNK
+        length = min(CHUNK, steps // 3 - before)
+        product = (step - 3 * before) // length
+        k = first_col + (before + (step - 3 * before) % length) * BLOCK_K
+        a_first = (z + tl.where(product == 0, batches, 0)) * N_PADDED
+        b_first = (z + tl.where(product == 1, batches, 0)) * N_PADDED
+        a = a_desc.load([a_first + first_row, k])
+        b = b_desc.load([b_first + k, first_col])
+        acc = tl.dot(a, b, acc)
+        if step % (3 * CHUNK) == 3 * CHUNK - 1:
+            total += acc
+            acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+        if step == steps - 1:
+            rows = first_row + tl.arange(0, BLOCK_M)
+            cols = first_col + tl.arange(0, BLOCK_N)
+            a_tops = tl.load(tops_ptr + z * N + rows, mask=rows < N, other=0)
+            b_tops = tl.load(tops_ptr + (batches + z) * N + cols, mask=cols < N, other=0)
+            acc += total
+            total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+            if max(tl.max(a_tops, axis=0), tl.max(b_tops, axis=0)) >= INFINITE:
+                # Infinity by a low part may be NaN, as that part may be 0: there high parts alone decide.
+                plain = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+                for again in tl.range(0, steps // 3, num_stages=1):
+                    k = first_col + again * BLOCK_K
+                    a_first = z * N_PADDED
+                    b_first = z * N_PADDED
+                    a = a_desc.load([a_first + first_row, k])
+                    b = b_desc.load([b_first + k, first_col])
+                    plain = tl.dot(a, b, plain)
+                acc = tl.where(acc == acc, acc, plain)
+            acc = unscale(acc, exponent_of(a_tops)[:, None] + exponent_of(b_tops)[None, :])
+            acc = tl.where(rows[:, None] >= cols[None, :], acc, 0.0)  # NaN times 0 is none
+            row = tl.where(idle, N, first_row)
+            # Stored by quarters: a whole tile would take shared memory that another stage of loads needs.
+            left, right = halves(acc)
+            first, second = halves(left)
+            third, fourth = halves(right)
+            store_piece(c, first, z, row, first_col + 0 * (BLOCK_N // 4), N, N, ALIGNED)
+            store_piece(c, second, z, row, first_col + 1 * (BLOCK_N // 4), N, N, ALIGNED)
+            store_piece(c, third, z, row, first_col + 2 * (BLOCK_N // 4), N, N, ALIGNED)
+            store_piece(c, fourth, z, row, first_col + 3 * (BLOCK_N // 4), N, N, ALIGNED)
+            # With it goes its mirror image across the diagonal, zeros.
+            zeros = tl.zeros((BLOCK_M, BLOCK_N // 4), dtype=tl.float32)
+            on_diagonal = first_row // BLOCK_N == first_col // BLOCK_N
+            mirror_row = tl.where(idle | on_diagonal, N, first_col)
+            for piece in tl.static_range(4):
+                down = piece % (BLOCK_N // BLOCK_M) * BLOCK_M
+                along = piece // (BLOCK_N // BLOCK_M) * (BLOCK_N // 4)
+                store_piece(c, zeros, z, mirror_row + down, first_row + along, N, N, ALIGNED)
+            acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
 
 
 # What is split at once, rows by steps of k; and the side of the largest tile, which N is padded to.
@@ -363,12 +416,6 @@ BLOCK, TILE = 64, 128
 def workspace(size: int, alignment: int, stream: int | None) -> torch.Tensor:
     """Memory for the tensor descriptors that a kernel makes, asked for by Triton at each launch."""
     return torch.empty(size, device="cuda", dtype=torch.int8)
-
-
-def places(N: int, meta: dict) -> int:
-    """How many tiles of a config's size the triangle has, in whole groups."""
-    side = triton.cdiv(N, meta["BLOCK"] * meta["GROUP"])
-    return side * (side + 1) // 2 * meta["GROUP"] ** 2
 
 
 @torch.compiler.disable  # it cannot trace the allocator
@@ -428,7 +475,7 @@ def tril_matmul(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
                 TILE=TILE,
             )
         triton.set_allocator(workspace)
-        tril_matmul_parts_kernel[lambda meta: (min(meta["PROGRAMS"], batches * places(N, meta)),)](
+        tril_matmul_parts_kernel[lambda meta: (meta["PROGRAMS"],)](
             A_parts,
             B_parts,
             C.view(batches, N, N),

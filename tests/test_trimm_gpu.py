@@ -151,7 +151,7 @@ def test_offsets_past_2_to_the_31(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("poison")
-def test_calls_on_two_streams_do_not_share_a_queue(tmp_path: Path) -> None:
+def test_calls_on_several_streams_do_not_disturb_each_other(tmp_path: Path) -> None:
     spec = problem("lower", "bfloat16", None, n=2048)
     model = best(spec, tmp_path).ModelNew()
     A, B = (operand(spec, name, 2048, "contiguous", "cuda") for name in "AB")
