@@ -88,7 +88,7 @@ def forms(problem: Problem, gpu: GpuSpec) -> dict[str, Form]:
     if from_shared and precision in (None, "tf32"):
         k_major_only = precision == "tf32" or problem.dtype in FLOAT8
         view = View(problem, precision, rounded, _not_k_major(problem) if k_major_only else "")
-        if _describable(view):
+        if _describable(view) and not (view.packed and view.axes):  # which copies a matrix
             kernels = {"gemm_tma_kernel": descriptor_candidates(flat, gpu, precision), **pointer}
             name = "packed" if view.packed else "descriptor"
             found[name] = Form(f"gemm/{name}.py.jinja", kernels, view)
@@ -152,6 +152,4 @@ def _packing_pays(described: Form) -> bool:
     assert isinstance(view, View)
     problem = view.problem
     uses = {"a": problem.n, "b": problem.m * (problem.batches if view.folded else 1)}
-    return not view.packed or (
-        not view.axes and all(uses[name] >= _PACKING_PAYS_FROM for name in view.packed)
-    )
+    return all(uses[name] >= _PACKING_PAYS_FROM for name in view.packed)

@@ -78,7 +78,7 @@ def measure(
     import black  # noqa: F401  before threads are: it does not bear to be imported by two at once
 
     gpu = target_of(bench.machine())
-    pool = ThreadPoolExecutor(_AHEAD, initializer=_stand_back)
+    pool = ThreadPoolExecutor(_AHEAD, initializer=stand_back)
     chosen: list[Future[Configs]] = []
     try:
         for index, case in enumerate(cases):
@@ -95,7 +95,7 @@ def measure(
         pool.shutdown(cancel_futures=True)
 
 
-def _stand_back() -> None:
+def stand_back() -> None:
     """Leaves the machine to timing as far as possible, this thread and all that it starts."""
     os.setpriority(os.PRIO_PROCESS, 0, 19)  # of the thread that calls it, on Linux
     cores = sorted(os.sched_getaffinity(0))

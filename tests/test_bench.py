@@ -51,7 +51,7 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Planted], Planted]:
         return bench
 
     monkeypatch.setattr(side_by_side, "_AHEAD", 1)
-    monkeypatch.setattr(side_by_side, "_stand_back", lambda: None)
+    monkeypatch.setattr(side_by_side, "stand_back", lambda: None)
     monkeypatch.setattr(side_by_side, "choose_compiled", lambda *each: (choose(*each), {}))
     return plant
 
