@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from planted_bench import MACHINE, PlantedBench
 
-from codegen import here, measure, side_by_side
+from codegen import ahead, here, measure, side_by_side
 from codegen.benchmark import cases
 from codegen.cli import main
 from codegen.evidence import Case, Subject
@@ -50,9 +50,9 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Planted], Planted]:
         monkeypatch.setattr(measure, "Device", lambda: bench)
         return bench
 
-    monkeypatch.setattr(side_by_side, "_AHEAD", 1)
-    monkeypatch.setattr(side_by_side, "stand_back", lambda: None)
-    monkeypatch.setattr(side_by_side, "choose_compiled", lambda *each: (choose(*each), {}))
+    monkeypatch.setattr(ahead, "stand_back", lambda: None)
+    monkeypatch.setattr(side_by_side, "settled", lambda problem, gpu, turn_to: choose(problem, gpu))
+    monkeypatch.setattr(side_by_side, "compile_file", lambda path, problem, turn_to: None)
     return plant
 
 
@@ -143,13 +143,13 @@ def test_a_case_that_fails_costs_only_itself(error, said, tmp_path, planted):
 
 
 def test_a_case_that_cannot_be_rendered_costs_only_itself(tmp_path, planted, monkeypatch):
-    def chosen(problem, gpu):
+    def chosen(problem, gpu, turn_to):
         if problem.m == 256:
             raise Refused("2 of 8 configs fit")
-        return choose(problem, gpu), {}
+        return choose(problem, gpu)
 
     planted(Planted())
-    monkeypatch.setattr(side_by_side, "choose_compiled", chosen)
+    monkeypatch.setattr(side_by_side, "settled", chosen)
     assert run("small-128", "small-256", "small-512", "--json", tmp_path / "b.json") == 1
     found = known(tmp_path / "b.json")
     assert [case["speedup"] is None for case in found.values()] == [False, True, False]

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from codegen.ahead import Ahead
 from codegen.families import find_family
 from codegen.gpu import find_gpu
 from codegen.problem import LAYOUTS
 from codegen.render import choose
-from codegen.toolchain import Compiler
 
 sys.path.append(str(Path(__file__).parent / "gpu"))
 
@@ -117,26 +118,9 @@ def test_what_is_compiled_ahead_is_what_is_launched(some, monkeypatch):
     monkeypatch.setattr(
         plan, "batches", {batch: dict.fromkeys(list(plan.batches[batch])[:1]) for batch in batches}
     )
-    children: list[Compiler] = []
-
-    def turned_to(path: Path) -> Compiler:
-        file = choice_grid.UserFile(path.stem, path)
-        if children:
-            children[0].turn_to(file)
-        else:
-            children.append(Compiler(file, H200))
-        return children[0]
-
-    try:
-        for batch in batches:
-            assert plan.compiled(batch, turned_to) == {}
-    finally:
-        children[0].close()
-
-
-class NothingUnfit:
-    def result(self, batch):
-        return {}
+    with Ahead(H200) as ahead:
+        compiled = [ahead.submit(partial(plan.compiled, batch)) for batch in batches]
+        assert [each.result() for each in compiled] == [{}] * len(batches)
 
 
 def test_entrants_are_places_in_their_files_lists(some):
@@ -186,7 +170,7 @@ def test_a_grid_goes_on_from_what_is_done_and_is_summed_up(some):
     ours = next(each.label for each in entrants if each.listed)
     theirs = next(each.label for each in entrants if not each.listed)
     clock = planted({ours: 104.0, theirs: 100.0})
-    found = dict(choice_grid.grid(chosen, plan, NothingUnfit(), clock, done))
+    found = dict(choice_grid.grid(chosen, plan, lambda batch: {}, clock, done))
     assert list(found) == [point.name for point in chosen[1:]]
     assert json.loads(json.dumps(found)) == found
     missed = choice_grid.verdict(chosen[1].name, found[chosen[1].name])

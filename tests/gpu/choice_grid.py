@@ -23,11 +23,10 @@ import multiprocessing
 import os
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent.parent)]
 from choice_points import Point, Way, points, ways  # noqa: E402
 from choice_timing import Entrant, serve  # noqa: E402
 
+from codegen.ahead import Ahead, TurnTo  # noqa: E402
 from codegen.config import Config  # noqa: E402
 from codegen.fitting import forward_inputs, why_not  # noqa: E402
 from codegen.gemm_sliced import most_slices  # noqa: E402
@@ -46,13 +46,11 @@ from codegen.inputs import to_wire  # noqa: E402
 from codegen.precision import promise_of  # noqa: E402
 from codegen.problem import ITEM_BYTES  # noqa: E402
 from codegen.render import MAX_CONFIGS, MIN_CONFIGS, environment  # noqa: E402
-from codegen.side_by_side import stand_back  # noqa: E402
 from codegen.spec import Spec  # noqa: E402
-from codegen.toolchain import Compilation, Compiler, UserFile  # noqa: E402
+from codegen.toolchain import Compilation  # noqa: E402
 
 NEAR = 1.03  # how far behind the best of all the rendered file may be
 WANTED = 0.90  # at how many of the points
-COMPILERS = 3  # processes that each compile with every core they may use: one's last jobs leave cores to the others
 PATIENCE = 120.0  # seconds that one entrant may take
 
 
@@ -132,18 +130,19 @@ class Plan:
         template = environment().get_template(way.form.template)
         return template.render(spec=spec, view=way.form.view)
 
-    def compiled(self, batch: Batch, compiler: Callable[[Path], Compiler]) -> dict[Config, str]:
-        """Compiles a batch; which of its configs cannot run, and why."""
+    def compiled(self, batch: Batch, turn_to: TurnTo) -> dict[Config, str]:
+        """Compiles a batch, and what else a call launches; which of its configs cannot run, and why."""
         configs, way = list(self.batches[batch]), self.examples[batch]
         places = self.configs[batch.kind]
-        child = compiler(self.files[batch.kind])
-        sites = child.launches(None, forward_inputs(way.problem)).sites
+        compiler = turn_to(self.files[batch.kind])
+        sites = compiler.launches(None, forward_inputs(way.problem)).sites
+        compiler.compile_plain()
         (site,) = (site for site in sites if site.kernel == way.kernel)
         jobs = [
             Compilation(site.index, places[each], each.warps or 0, each.stages or 0)
             for each in configs
         ]
-        results = zip(configs, child.compile(jobs), strict=True)
+        results = zip(configs, compiler.compile(jobs), strict=True)
         return {
             config: why
             for config, result in results
@@ -172,40 +171,6 @@ class Plan:
                     )
                 )
         return found
-
-
-class Ahead:
-    """Compiles the batches of a plan in threads, in order; `result` waits for one."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._own = threading.local()
-        self._children: list[Compiler] = []
-        self._pool = ThreadPoolExecutor(COMPILERS, initializer=stand_back)
-        self._futures: dict[Batch, Future[dict[Config, str]]] = {
-            batch: self._pool.submit(self._compiled, batch) for batch in plan.batches
-        }
-
-    def _compiled(self, batch: Batch) -> dict[Config, str]:
-        return self._plan.compiled(batch, self._turned_to)
-
-    def _turned_to(self, path: Path) -> Compiler:
-        file = UserFile(path.stem, path)
-        compiler: Compiler | None = getattr(self._own, "compiler", None)
-        if compiler is None:
-            compiler = self._own.compiler = Compiler(file, self._plan.gpu)
-            self._children.append(compiler)
-        else:
-            compiler.turn_to(file)
-        return compiler
-
-    def result(self, batch: Batch) -> dict[Config, str]:
-        return self._futures[batch].result()
-
-    def close(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
-        for child in self._children:
-            child.close()
 
 
 # Timing, in a child process
@@ -256,17 +221,18 @@ class Clock:
 
 
 Measured = Callable[..., dict[str, Any]]
+UnfitOf = Callable[[Batch], dict[Config, str]]  # waits until a batch is compiled
 
 
 def grid(
-    chosen: Sequence[Point], plan: Plan, ahead: Any, measured: Measured, done: dict[str, Any]
+    chosen: Sequence[Point], plan: Plan, unfit_of: UnfitOf, measured: Measured, done: dict[str, Any]
 ) -> Iterable[tuple[str, dict[str, Any]]]:
     """What was found of each point that is not among those done, in order."""
     for point in chosen:
         if point.name in done:
             continue
         unfit = {
-            batch: ahead.result(batch)
+            batch: unfit_of(batch)
             for batch in (batch_of(way, plan.gpu) for way in plan.ways[point.name])
         }
         entrants = plan.entrants(point, unfit)
@@ -407,10 +373,13 @@ def run(chosen: Sequence[Point], out: Path, folder: Path) -> int:
     done = data["points"]
     left = [point for point in chosen if point.name not in done]
     plan = Plan(left, gpu, folder)
-    ahead, clock = Ahead(plan), Clock()
+    ahead, clock = Ahead(gpu), Clock()
+    compiled = {batch: ahead.submit(partial(plan.compiled, batch)) for batch in plan.batches}
     start = time.monotonic()
     try:
-        for name, found in grid(left, plan, ahead, clock.measured, done):
+        for name, found in grid(
+            left, plan, lambda batch: compiled[batch].result(), clock.measured, done
+        ):
             done[name] = found
             half = out.with_suffix(".half")
             half.write_text(json.dumps(data) + "\n")
