@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from codegen.families import find_family
@@ -16,12 +16,16 @@ from codegen.spec import Candidate, Form
 
 # The ways to float32 grade that `codegen.precision` chooses among; who names a precision gets that one.
 FLOAT32_GRADE = ("fp16x3", "tf32x3", "ieee")
+# Float16 is compiled to the same code as bfloat16 but for a type, so half of the layouts will do.
 TYPES = (
-    ("bf16", {"dtype": "bfloat16"}),
-    ("fp16", {"dtype": "float16"}),
-    ("tf32", {"dtype": "float32", "precision": "tf32"}),
-    ("float32", {"dtype": "float32"}),
+    ("bf16", {"dtype": "bfloat16"}, LAYOUTS),
+    ("fp16", {"dtype": "float16"}, ("nt", "tn")),
+    ("tf32", {"dtype": "float32", "precision": "tf32"}, LAYOUTS),
+    ("float32", {"dtype": "float32"}, LAYOUTS),
 )
+# From so many operations on a product without tensor cores is out of the question: it takes 30 µs at the data
+# sheet's 67 TFLOP/s, more than twice as long as three products with them, and long enough to show.
+_IEEE_BELOW = 2e9
 SEED = 20261121
 
 
@@ -52,7 +56,8 @@ class Way:
         return tuple(each for each in found if dict(each.config.meta).get("SPLIT_K") != 1)
 
 
-# M, N, K
+# M, N, K. Triton compiles anew for each combination of sizes that are and are not multiples of 16, so there are few:
+# all of them, none, none but rows of whole 16 bytes (1000), and one row.
 _SQUARES = tuple((n, n, n) for n in (128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096, 8192))
 _TALL_AND_WIDE = (
     (8192, 256, 1024),
@@ -74,12 +79,12 @@ _RAGGED = (
 )
 # batch, M, N, K
 _BATCHED = (
-    (8, 512, 512, 512),
+    (16, 512, 512, 512),
     (64, 128, 128, 64),
     (32, 1024, 128, 256),
     (16, 256, 1024, 1024),
-    (4, 2048, 2048, 512),
-    (7, 300, 200, 100),
+    (48, 2048, 512, 512),
+    (15, 301, 203, 107),
 )
 _RANDOM = 8  # more, of sizes drawn from 128 to 8192
 _TRIANGLES = (128, 256, 384, 512, 1000, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
@@ -89,16 +94,18 @@ def points() -> tuple[Point, ...]:
     """The grid, the same each time. Layouts take turns, so that each shape meets each of them in some type."""
     return tuple(
         point
-        for place, (short, fields) in enumerate(TYPES)
-        for point in (*_dense(place, short, fields), *_triangular(place, short, fields))
+        for place, (short, fields, layouts) in enumerate(TYPES)
+        for point in (*_dense(place, short, fields, layouts), *_triangular(place, short, fields))
     )
 
 
-def _dense(place: int, short: str, fields: dict[str, str]) -> Iterator[Point]:
+def _dense(
+    place: int, short: str, fields: dict[str, str], layouts: Sequence[str]
+) -> Iterator[Point]:
     shapes = (*_SQUARES, *_TALL_AND_WIDE, *_THIN, *_FEW_TILES, *_SHORT_SUMS, *_RAGGED, *_drawn())
     for turn, shape in enumerate((*shapes, *_BATCHED)):
         *batch, m, n, k = shape
-        layout = LAYOUTS[(turn + place) % len(LAYOUTS)]
+        layout = layouts[(turn + place) % len(layouts)]
         problem = Problem("gemm", m, n, k, layout=layout, batch=tuple(batch), **fields)  # type: ignore[arg-type]
         yield Point(f"gemm-{short}-{layout}-{'x'.join(map(str, shape))}", problem)
 
@@ -106,9 +113,8 @@ def _dense(place: int, short: str, fields: dict[str, str]) -> Iterator[Point]:
 def _drawn() -> Iterator[tuple[int, int, int]]:
     draw = random.Random(SEED)
     for turn in range(_RANDOM):
-        step = 64 if turn % 2 else 8
-        m, n, k = (int(2 ** draw.uniform(7, 13)) // step * step for _ in range(3))
-        yield max(m, 128), max(n, 128), max(k, 128)
+        m, n, k = (int(2 ** draw.uniform(7, 13)) // 64 * 64 for _ in range(3))
+        yield (m, n, k) if turn % 2 else (m + 1, n + 1, k + 1)
 
 
 def _triangular(place: int, short: str, fields: dict[str, str]) -> Iterator[Point]:
@@ -119,7 +125,7 @@ def _triangular(place: int, short: str, fields: dict[str, str]) -> Iterator[Poin
 
 
 def ways(problem: Problem, gpu: GpuSpec) -> tuple[Way, ...]:
-    """Everything that could compute the problem, what `codegen render` chooses first."""
+    """Everything that could be best for the problem, what `codegen render` chooses first."""
     family = find_family(problem.family)
     choice = family.form(problem, gpu)
     taken = resolved_precision(problem, gpu)
@@ -127,6 +133,8 @@ def ways(problem: Problem, gpu: GpuSpec) -> tuple[Way, ...]:
     found = []
     for precision in FLOAT32_GRADE if choose_by_grade else (problem.precision,):
         named = replace(problem, precision=precision)
+        if choose_by_grade and precision == "ieee" and problem.flops() >= _IEEE_BELOW:
+            continue
         for name, form in _forms(named, gpu).items():
             chosen = precision == taken and form.template == choice.template
             label = f"{precision} {name}" if precision else name
