@@ -340,6 +340,8 @@ def main() -> int:
     parser.add_argument("--gpu", default="h200", help="for --count")
     given = parser.parse_args()
     chosen = in_part(points(), given.part, given.only)
+    if not chosen:
+        parser.error(f"no point of part {given.part} is named {given.only}...")
     if given.summary:
         every = [json.loads(path.read_text())["points"] for path in given.files]
         print(summary({name: found for each in every for name, found in each.items()}), end="")
