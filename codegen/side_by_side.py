@@ -127,13 +127,13 @@ class _Prepared(Closing):
         self.gpu, self.folder = gpu, folder
         self._ahead = Ahead(gpu) if compiled else None
         self._configs: dict[str, Future[Configs]] = {}
-        self._peers: dict[tuple[str, str], Future[_Kernel]] = {}
+        self._peers: dict[tuple[str, str], Future[None]] = {}
         if self._ahead is None:
             return
         for case in cases:
             self._configs[case.name] = self._ahead.submit(partial(settled, case.problem, gpu))
             for name in _peers_of(case):
-                task = partial(_compiled_peer, case, name, folder)
+                task = partial(_compile_peer, case, name, folder)
                 self._peers[case.name, name] = self._ahead.submit(task)
 
     def configs(self, case: Case) -> Configs:
@@ -143,7 +143,8 @@ class _Prepared(Closing):
 
     def peer(self, case: Case, name: str) -> _Kernel:
         if (case.name, name) in self._peers:
-            return self._peers[case.name, name].result()
+            with contextlib.suppress(BadInput):  # what is wrong with it, checking it says
+                self._peers[case.name, name].result()
         return _peer(case, name, self.folder)
 
     def close(self) -> None:
@@ -156,11 +157,9 @@ def _peers_of(case: Case) -> list[str]:
     return [name for name in (*case.rivals, *case.peers) if name not in _TIMED]
 
 
-def _compiled_peer(case: Case, name: str, folder: Path, turn_to: TurnTo) -> _Kernel:
-    kernel = _peer(case, name, folder)
-    with contextlib.suppress(BadInput):  # what is wrong with it, checking it says
-        compile_file(kernel.subjects[0].path or folder, case.problem, turn_to)
-    return kernel
+def _compile_peer(case: Case, name: str, folder: Path, turn_to: TurnTo) -> None:
+    _peer(case, name, folder)
+    compile_file(_peer_path(case, name, folder), case.problem, turn_to)
 
 
 def _measured(
@@ -203,7 +202,11 @@ def _rendered(case: Case, gpu: GpuSpec, configs: Configs, folder: Path) -> _Kern
 def _peer(case: Case, name: str, folder: Path) -> _Kernel:
     source = environment().get_template(f"peers/{name}.py.jinja").render(problem=case.problem)
     tuned = {site.kernel: site.configs or () for site in find_sites(source.encode())}
-    return _kernel(name, _path(folder, f"{case.name}-{name}"), source, tuned)
+    return _kernel(name, _peer_path(case, name, folder), source, tuned)
+
+
+def _peer_path(case: Case, name: str, folder: Path) -> Path:
+    return _path(folder, f"{case.name}-{name}")
 
 
 def _kernel(name: str, path: Path, source: str, configs: Mapping[str, Sequence[Config]]) -> _Kernel:

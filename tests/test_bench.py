@@ -71,6 +71,7 @@ def test_results_go_to_the_files_and_the_table_to_standard_output(tmp_path, plan
     out, err = capsys.readouterr()
     assert "| small and vector-like gemm | torch.matmul | 1 | 1.50 |" in out
     assert "small-128x128x128: 100." in err
+    assert "(compiling 0.0 s, checking 0.0 s, screening 0.0 s, timing 0.0 s)" in err
     case = known(figures)["small-128x128x128"]
     assert case["ours"]["label"] == "codegen"
     assert case["speedup"] == pytest.approx(1.5, rel=0.01)
@@ -156,7 +157,7 @@ def test_a_case_that_cannot_be_rendered_costs_only_itself(tmp_path, planted, mon
     assert found[SMALL[1]]["skipped"] == {"codegen": "Refused: 2 of 8 configs fit"}
 
 
-def test_a_peer_that_fails_costs_only_the_peer(tmp_path, planted):
+def test_a_peer_that_fails_costs_only_the_peer(tmp_path, planted, monkeypatch):
     def on_case(path: str) -> None:
         if "tutorial" in path:
             raise BadInput("the reference: out of memory")
@@ -164,7 +165,11 @@ def test_a_peer_that_fails_costs_only_the_peer(tmp_path, planted):
     def fault(subject: Subject, case: Case, promise: str) -> str | None:
         return "No module named 'helion'" if subject.label == "helion" else None
 
+    def not_compiled(path: Path, problem: object, turn_to: object) -> None:
+        raise BadInput(f"{path.name}: importing it failed")
+
     planted(Planted(on_case, fault=fault))
+    monkeypatch.setattr(side_by_side, "compile_file", not_compiled)
     run("gemm-bf16-nn-4096", "--json", tmp_path / "b.json")
     (case,) = known(tmp_path / "b.json").values()
     assert case["speedup"] == pytest.approx(1.5, rel=0.01)
