@@ -18,10 +18,9 @@ from codegen.inputs import describe
 from codegen.job import STDIN, Job, Options, open_job
 from codegen.judge import MARGIN
 from codegen.keep import dossier_of, keep, put_findings
-from codegen.measure import PROMISES
 from codegen.outcome import BadInput
 from codegen.page import page
-from codegen.precision import promise_of
+from codegen.precision import PROMISES, promise_of
 from codegen.present import console, print_report, progress
 from codegen.question import Question
 from codegen.record import Record
@@ -65,7 +64,8 @@ class _Share(click.ParamType[float]):
 @click.option(
     "--precision",
     type=click.Choice(PROMISES),
-    help="How float32 products are meant to be computed. [default: ieee, or as the record beside FILE says]",
+    help="How products are meant to be computed: of float32 in float32 (ieee) or in TF32, of 16 bits for a result "
+    "that holds more (wide). [default: ieee, or as the record beside FILE says]",
 )
 @click.option(
     "--margin",

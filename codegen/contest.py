@@ -25,7 +25,7 @@ HEATS = ((5, 12), (15, 6), (40, 1))
 
 @dataclass(frozen=True)
 class Terms:
-    """What is right, and how float32 products are meant to be computed: `ieee` or `tf32`."""
+    """What is right, and how products are meant to be computed, one of `precision.PROMISES`."""
 
     against: Against
     promise: str

@@ -74,7 +74,7 @@ class Dossier:
     codegen: str  # version
     candidate: Source
     reference: str  # `float64 A.T @ B.T`
-    promise: str  # of float32 products: ieee, tf32
+    promise: str  # how products are computed: ieee, tf32, wide
     margin: float
     contests: tuple[Contest, ...]
     gpu: str  # key of a known GPU, or the driver's name: whose limits and peak rates count

@@ -17,7 +17,7 @@ from codegen.reference import (
     bounds,
     distance,
     half_ulp,
-    library_precision,
+    narrowed,
     paired,
     worst,
 )
@@ -71,7 +71,7 @@ def prepare(
     if not reference:
         return Setting(inputs, fresh, [], [], [], None)
     expected = reference.compute(inputs, torch.float64)
-    library = _library(reference, inputs, promise)
+    library = reference.library(inputs, promise)
     if library is None:
         allowed, error, dtypes = bounds(expected, [], half_ulp(inputs)), None, ()
     else:
@@ -84,23 +84,6 @@ def prepare(
         return Setting(inputs, [], expected, [], allowed, error, depends, dtypes)
     fresh_expected = reference.compute(fresh, torch.float64)
     return Setting(inputs, fresh, expected, fresh_expected, allowed, error, None, dtypes)
-
-
-def _library(reference: Reference, inputs: list[Any], promise: str) -> Outputs | None:
-    """PyTorch's own result; where it has none for 8-bit types, that on the same values in bfloat16; else None."""
-    with library_precision(promise):
-        for values in (inputs, [_widened(value) for value in inputs]):
-            try:
-                return reference.compute(values, None)
-            except (RuntimeError, NotImplementedError):
-                continue
-    return None
-
-
-def _widened(value: Any) -> Any:
-    if isinstance(value, torch.Tensor) and value.is_floating_point() and value.itemsize == 1:
-        return value.to(torch.bfloat16)
-    return value
 
 
 def _special(
@@ -154,7 +137,7 @@ def examine(
     given = Guarded(setting.inputs)
     results, outputs, fault = _guarded(run, given, device)
     said |= _compare(outputs, setting.expected, setting)
-    said["fault"] = fault or _narrowed(outputs, setting) or said["fault"]
+    said["fault"] = fault or narrowed(outputs, setting.dtypes) or said["fault"]
     if said["fault"] or setting.depends is not None:
         return said
     said["repeatable"] = True
@@ -183,18 +166,6 @@ def examine(
     if fault or later["fault"]:
         return said | later | {"fault": fault or later["fault"]}
     return said
-
-
-def _narrowed(outputs: Outputs, setting: Setting) -> str | None:
-    """Why a result of fewer bits than the library's is refused: float16 would be within the bound that TF32 has."""
-    for out, dtype in zip(outputs, setting.dtypes, strict=False):
-        if out.dtype.itemsize < dtype.itemsize:
-            return f"returns {_name(out.dtype)} where the library returns {_name(dtype)}"
-    return None
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 def _guarded(run: Run, given: Guarded, device: str) -> tuple[Outputs, Outputs, str | None]:

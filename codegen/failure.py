@@ -1,8 +1,23 @@
-"""What foreign code raised, in one line."""
+"""What foreign code raised, in one line; and whether that says anything of the code."""
 
 from __future__ import annotations
 
+import re
 import traceback
+
+# Another process has the memory, or somebody ended this one. (A kernel that asks for more shared memory than there is
+# is `out of resource`; one that reads where nothing is, an `illegal memory access`; one that crashes, SIGSEGV.)
+_OF_THE_MOMENT = re.compile(
+    r"out of memory|can(no|')t allocate memory|_STATUS_ALLOC_FAILED|CUBLAS_STATUS_NOT_INITIALIZED"
+    r"|busy or unavailable|resource temporarily unavailable|no space left on device"
+    r"|was ended by SIG(KILL|TERM|HUP|INT|QUIT)",
+    re.IGNORECASE,
+)
+
+
+def of_the_moment(why: str) -> bool:
+    """Whether a fault is of the machine as it was just then, so that the same question may have another answer."""
+    return _OF_THE_MOMENT.search(why) is not None
 
 
 def explain(error: BaseException, path: str | None) -> str:

@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import triton
-from torch.utils._python_dispatch import _disable_current_modes
 
 from codegen import examine, sensors, timing
 from codegen.evidence import REFERENCE_REFUSES
-from codegen.failure import explain
-from codegen.forced import Pick, forced
+from codegen.failure import explain, of_the_moment
 from codegen.gpu import GpuSpec
-from codegen.inputs import from_wire
-from codegen.load import import_file, model_class, parameters
 from codegen.outcome import BadInput
 from codegen.patched import unpatched
-from codegen.pretend import PretendCuda, pretend_gpu
-from codegen.reference import Outputs, Reference, distance, flat, library_precision, paired, worst
+from codegen.pretend import pretend_gpu
+from codegen.reference import Outputs, Reference, distance, paired, worst
 from codegen.repair import repair_interpreter
-from codegen.sections import MODEL_CLASS
-from codegen.watch import Observed, as_the_driver_says, uses_atomics, watching
+from codegen.subjects import Subjects
+from codegen.watch import Observed, as_the_driver_says, uses_atomics
 
 _REPEATS = {"cuda": 4, "cpu": 1}  # the interpreter runs one block after another: no races
-_SETTINGS_SHARE = 0.25  # of the GPU's memory, for inputs and references that are kept
-_BASELINES = {
-    # With CUDA graphs it would copy every input first, and be timed for that.
-    "compile": {},
-    "max-autotune": {"mode": "max-autotune-no-cudagraphs"},
-}
 
 
 class Gauge:
@@ -41,9 +30,7 @@ class Gauge:
 
     def __init__(self, progress: Callable[[Any], None]) -> None:
         self._progress = progress
-        self._modules: dict[str, Any] = {}
         self._last = ""  # label of the subject checked last
-        self._settings: dict[str, tuple[Reference, examine.Setting]] = {}
         self._race: tuple[str, timing.Course, dict[str, timing.Racer]] | None = None
 
     def handle(self, question: dict[str, Any]) -> Any:
@@ -60,6 +47,7 @@ class Gauge:
     def _start(self, number: int, gpu: dict[str, Any] | None) -> None:
         self._number, self._spec = number, GpuSpec(**gpu) if gpu else None
         self._device = "cpu" if gpu else "cuda"
+        self._subjects = Subjects(self._device, self._progress)
         if self._spec:
             repair_interpreter()
             pretend_gpu(self._spec)
@@ -93,24 +81,26 @@ class Gauge:
         self._progress({"turn": subject["label"], "step": "reference"})
         if subject["label"] != self._last:
             # Imported anew: what another subject left in the module's memory is not this one's doing.
-            self._modules.pop(subject["path"], None)
+            self._subjects.forget(subject["path"])
             self._last = subject["label"]
         given = terms["purpose"] == "given"
         seen = Observed()
         try:
-            if subject["path"]:
-                self._module(subject["path"])  # before anything that it could change is used
+            if subject["path"]:  # before anything that it could change is used
+                self._subjects.module(subject["path"])
         except Exception as error:  # foreign code: whatever it raises is a finding
             return self._raised(error, subject, seen, True)
         try:
-            reference, setting = self._setting(terms)
+            reference, setting = self._subjects.setting(terms)
         except Exception as error:  # somebody's expression or problem file
             why = explain(error, terms["problem"])
             if given:
                 return {"reference": why, "over": True}
+            if of_the_moment(why):
+                return {"fault": f"could not be looked at: the reference: {why}", "over": True}
             return {"refused": f"{REFERENCE_REFUSES}: {why}"}
         try:
-            run = self._runner(subject, reference, terms, seen)
+            run = self._subjects.runner(subject, reference, terms, seen)
             said = examine.examine(
                 run, setting, self._device, _REPEATS[self._device], lambda: uses_atomics(seen)
             )
@@ -120,7 +110,7 @@ class Gauge:
         if "poisoned" in said:
             return said
         if not setting.intact():
-            self._settings.clear()
+            self._subjects.forget_settings()
             said["fault"] = "writes into memory that it was not given"
         on_trial = [(choice["kernel"], choice["line"]) for choice in subject["choices"][:1]]
         if not said.get("fault") and (missed := set(on_trial) - seen.kernels):
@@ -141,7 +131,7 @@ class Gauge:
             }
         if self._device == "cuda":
             torch.cuda.empty_cache()
-        if not given and not seen.functions and not seen.kernels:
+        if not given and not seen.functions and not seen.kernels and not of_the_moment(why):
             return {"refused": f"takes no such inputs: {why}"}
         return {"fault": why, "over": True}
 
@@ -149,113 +139,11 @@ class Gauge:
         if self._device == "cuda":
             torch.cuda.synchronize()
 
-    def _setting(self, terms: dict[str, Any]) -> tuple[Reference, examine.Setting]:
-        key = repr(sorted(terms.items()))
-        if key not in self._settings:
-            names: list[str] = []
-            if terms["names"]:
-                model = model_class(self._module(terms["names"]), MODEL_CLASS)
-                names = [parameter.name for parameter in parameters(model)]
-            sizes = dict(terms["sizes"])
-            reference = Reference(
-                terms["problem"], terms["reference"], names, sizes, terms["seed"], self._device
-            )
-            setting = examine.prepare(
-                reference,
-                from_wire(terms["inputs"]),
-                terms["seed"],
-                terms["promise"],
-                special=terms["purpose"] == "special",
-            )
-            setting.seal()
-            if self._device == "cuda":
-                total = torch.cuda.get_device_properties().total_memory * _SETTINGS_SHARE
-                if sum(kept.bytes() for _, kept in self._settings.values()) > total:
-                    self._settings.clear()
-            self._settings[key] = reference, setting
-        return self._settings[key]
-
-    # Running
-
-    def _module(self, path: str) -> Any:
-        if path not in self._modules:
-            self._progress({"step": "import"})
-            with unpatched(), self._present():
-                module = import_file(path)
-            if Path(module.__file__ or "").resolve() != Path(path).resolve():
-                raise BadInput(
-                    f"{module.__name__} is another file's module here: {module.__file__}"
-                )
-            self._modules[path] = module
-        return self._modules[path]
-
-    def _present(self) -> contextlib.AbstractContextManager[Any]:
-        return PretendCuda("cpu") if self._spec else contextlib.nullcontext()
-
-    def _runner(
-        self, subject: dict[str, Any], reference: Reference, terms: dict[str, Any], seen: Observed
-    ) -> Callable[[list[Any]], Outputs]:
-        """What calls the subject with inputs, its configs forced; notes in `seen` what is launched."""
-        call, context = self._called(subject, reference, terms)
-        step = "interpret" if self._spec else "baseline" if subject["path"] is None else "run"
-
-        def run(values: list[Any]) -> Outputs:
-            self._progress({"step": step})
-            untouched = unpatched() if subject["path"] else contextlib.nullcontext()
-            with untouched, context(), watching(seen, self._progress):
-                return call(values)
-
-        return run
-
-    def _called(
-        self, subject: dict[str, Any], reference: Reference, terms: dict[str, Any]
-    ) -> tuple[Callable[[list[Any]], Outputs], timing.Context]:
-        """A function of the inputs, and the context to call it in."""
-        if subject["path"] is None:
-            call = self._baseline(subject["baseline"], reference)
-            return call, lambda: library_precision(terms["promise"])
-        model_of = model_class(self._module(subject["path"]), MODEL_CLASS)
-        with self._present():
-            torch.manual_seed(terms["seed"])
-            with torch.device(self._device):
-                model = model_of(*reference.init).eval().to(self._device)
-            if reference.state is not None and reference.state.keys() == model.state_dict().keys():
-                model.load_state_dict(reference.state)
-        picks = {
-            (choice["kernel"], choice["line"]): Pick(
-                choice["config"], choice["num_warps"], choice["num_stages"]
-            )
-            for choice in subject["choices"]
-        }
-
-        @contextlib.contextmanager
-        def context() -> Iterator[None]:
-            with self._present(), forced(picks):
-                yield
-
-        return lambda values: flat(model(*values)), context
-
-    def _baseline(self, name: str, reference: Reference) -> Callable[[list[Any]], Outputs]:
-        if not reference:
-            raise BadInput("there is nothing to compare with: no reference and no problem")
-        function = reference.function(None)
-        if name in _BASELINES:
-            # Sizes that differ from an earlier compilation's would otherwise be left open, for slower kernels.
-            function = torch.compile(function, dynamic=False, **_BASELINES[name])
-        elif name != "eager":
-            raise BadInput(f"no baseline {name!r}")
-
-        def call(values: list[Any]) -> Outputs:
-            with _disable_current_modes():  # torch.compile does not go through them
-                return flat(function(*values))
-
-        return call
-
     def _launched(self, subject: dict[str, Any], terms: dict[str, Any]) -> list[dict[str, Any]]:
         """The fields of a Launched for each kernel that one call launches."""
-        reference, setting = self._setting(terms)
+        reference, setting = self._subjects.setting(terms)
         seen = Observed()
-        self._runner(subject, reference, terms, seen)(setting.inputs)
+        self._subjects.runner(subject, reference, terms, seen)(setting.inputs)
         torch.cuda.synchronize()
         return [as_the_driver_says(kernel, grid) for kernel, grid in seen.compiled]
 
@@ -264,11 +152,14 @@ class Gauge:
     def _run_race(
         self, subjects: list[dict[str, Any]], terms: dict[str, Any], rounds: int
     ) -> dict[str, Any]:
-        """Rounds come as progress; answers the method, and who could not be timed."""
+        """Rounds come as progress; answers the method, and who could not be timed.
+
+        Who cannot be timed, or was wrong, is told at once as well: this process may die before it answers.
+        """
         if self._spec:
             raise BadInput("the interpreter says nothing of speed")
         self._progress({"step": "reference"})
-        reference, setting = self._setting(terms)
+        reference, setting = self._subjects.setting(terms)
         key = repr(sorted(terms.items()))
         if self._race is None or self._race[0] != key:
             self._race = key, timing.Course(setting.inputs, terms["seed"]), {}
@@ -297,7 +188,7 @@ class Gauge:
                 if racer.graph is None:
                     failures[racer.label] = "can't be captured in a CUDA graph"
             racers = [racer for racer in racers if racer.graph is not None]
-        self._progress({"method": method})
+        self._progress({"method": method, "failed": failures})
         clocks = sensors.Sensors(sensors.machine(self._number)["uuid"])
         failures |= timing.race(
             racers,
@@ -318,10 +209,10 @@ class Gauge:
         course: timing.Course,
     ) -> timing.Racer:
         # Compiled and run once under watch: warm calls come without it.
-        self._runner(subject, reference, terms, Observed())(course.next())
+        self._subjects.runner(subject, reference, terms, Observed())(course.next())
         torch.cuda.synchronize()
         self._progress({"step": "run"})
-        call, context = self._called(subject, reference, terms)
+        call, context = self._subjects.called(subject, reference, terms)
         racer = timing.Racer(subject["label"], call, context)
         if subject["path"] is None:
             self._progress({"step": "baseline"})

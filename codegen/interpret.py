@@ -7,7 +7,6 @@ tensor-core rounding.
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +28,7 @@ from codegen.reference import (
     distance,
     flat,
     half_ulp,
+    narrowed,
     paired,
     worst,
 )
@@ -67,6 +67,7 @@ class Interpreter:
         inputs: list[Any],
         sizes: list[tuple[int, int]],
         seed: int,
+        promise: str,
     ) -> dict[str, Any]:
         """Makes the small inputs and, if there is a reference, its float64 result and the bounds that follow."""
         names = [parameter.name for parameter in parameters(self._model)]
@@ -74,17 +75,20 @@ class Interpreter:
         self._reference = Reference(problem, reference, names, dict(sizes), seed)
         self._inputs = self._reference.inputs(from_wire(inputs), seed)
         self._expected: Outputs | None = None
+        self._dtypes: tuple[torch.dtype, ...] = ()
         if self._reference:
             self._expected = self._reference.compute(self._inputs, torch.float64)
             runs = [self._reference.compute(list(map(_as_tf32, self._inputs)), torch.float64)]
-            # A library without this dtype on the CPU (float8 products) leaves the rounding of the result alone.
-            with contextlib.suppress(RuntimeError, NotImplementedError):
-                runs.append(self._reference.compute(self._inputs, None))
-            self._bounds = bounds(self._expected, runs, half_ulp(self._inputs))
+            library = self._reference.library(self._inputs, promise)
+            if library is not None:
+                runs.append(library)
+                self._dtypes = tuple(out.dtype for out in library)
+            self._bounds = bounds(self._expected, runs, half_ulp(library or self._inputs))
         return {"reference": bool(self._reference)}
 
     def _run(self, path: str, choice: list[tuple[str, int, int]], keep: str) -> dict[str, Any]:
-        """Runs the model with the chosen config per kernel; keeps the outputs, answers how far off they are.
+        """Runs the model with the chosen config per kernel; keeps the outputs, answers how far off they are, and
+        whether they have fewer bits than the library's.
 
         Raises BadInput when it writes where it should not.
         """
@@ -102,9 +106,10 @@ class Interpreter:
         torch.save(outputs, keep)
         if self._expected is None:
             return {}
-        return worst(
+        found = worst(
             [distance(out, ref) for out, ref in paired(outputs, self._expected)], self._bounds
         )
+        return {**found, "narrowed": narrowed(outputs, self._dtypes)}
 
     def _compare(self, path: str, files: list[str]) -> dict[str, Any]:
         """Without a reference: whether all lack everything, which outputs lack elements that others have, how far each is from each other

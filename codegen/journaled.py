@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from codegen.evidence import Case, Checkup, Machine, Race, Subject
+from codegen.failure import of_the_moment
 from codegen.fingerprint import source_hash
 from codegen.journal import Journal, job_key
 from codegen.measure import Bench, OnChecked, OnRound
 from codegen.verify import Against
 from codegen.wire import from_wire, to_wire
 
-METHOD = 4  # raise it when checking or timing changes in what it finds: old answers no longer count
+METHOD = 5  # raise it when checking or timing changes in what it finds: old answers no longer count
 
 
 T = TypeVar("T", Checkup, Race)
@@ -25,7 +26,8 @@ class Journaled:
 
     Subjects are checked one at a time, so that a kill loses the one in flight and no other. A race is one answer:
     its subjects were timed side by side. The second race of one run with the same subjects and inputs goes on
-    where the first ended, so it is another job than the first.
+    where the first ended, so it is another job than the first. An answer with a fault of the moment (memory that
+    another process had, a child that was killed) is asked again, and replaced.
     """
 
     def __init__(self, bench: Bench, journal: Journal, method: int = METHOD) -> None:
@@ -111,11 +113,21 @@ class Journaled:
                 found = from_wire(kind, answer)
             except ValueError:  # of another version: asked anew, and replaced
                 answer = None
+            else:
+                answer = None if any(map(of_the_moment, _faults(found))) else answer
         if answer is None:
             self.asked += 1
             return None
         self.known += 1
         return found
+
+
+def _faults(answer: Checkup | Race) -> list[str]:
+    """Every reason there is for something not being right, looked at or timed."""
+    if isinstance(answer, Race):
+        return [why for _, why in answer.failures]
+    found = [why for each in answer.findings for why in (each.fault, each.refused)]
+    return [why for why in (answer.fault, *found) if why]
 
 
 def _identity(subject: Subject) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import inspect
 import runpy
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +153,7 @@ def problem_function(module: types.ModuleType, name: str) -> Callable[[], Any]:
     return function
 
 
-def with_sizes(module: types.ModuleType, sizes: dict[int, int]) -> None:
+def with_sizes(module: types.ModuleType, sizes: Mapping[int, int]) -> None:
     """Replaces the module's whole-number constants that are given sizes by the sizes that stand for them.
 
     `N = 4096` at the top of a problem file is what its get_inputs makes tensors of: with N small the same

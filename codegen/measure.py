@@ -16,11 +16,10 @@ from codegen.child import MEMORY_LIMIT_BYTES, NO_LIMIT, Child, ChildFailed
 from codegen.closing import Closing
 from codegen.evidence import Case, Checkup, Clocks, Finding, Launched, Machine, Race, Subject
 from codegen.gpu import GpuSpec
-from codegen.inputs import to_wire
+from codegen.inputs import TensorSpec, to_wire
 from codegen.outcome import BadInput
+from codegen.precision import PROMISES
 from codegen.verify import Against
-
-PROMISES = ("ieee", "tf32")  # of float32 products
 
 # The child names each step it begins. One that is silent for longer is taken for hung.
 _STEP_SECONDS = {
@@ -54,12 +53,12 @@ class Bench(Protocol):
     ) -> list[Checkup]:
         """Every subject on every case, in the subjects' order.
 
-        `promise` is how float32 products are meant to be computed, `ieee` or `tf32`; the library's own error,
-        from which the bound follows, is taken at that precision:
+        `promise` is how products are meant to be computed, one of `precision.PROMISES`; the library's own
+        error, from which the bound follows, is taken at that precision:
 
             bound = 8 × (library's error against float64 + half a unit in the last place of its result)
 
-        The unit is that of the dtype the library gives its result in. Both the relative error
+        The unit is that of the dtype the library gives its result in; with `wide` it gets the inputs as float32. Both the relative error
         ‖out − ref‖ / ‖ref‖ and the largest error over the root mean square of ref must be within it.
 
         Without a reference (`against` is False) nothing is said about values. Raises BadInput when the reference
@@ -174,6 +173,7 @@ class Device(Closing):
 
         def take(progress: dict[str, Any]) -> None:
             nonlocal method
+            failures.update(progress.get("failed", {}))
             if progress.get("method", method) != method:  # times of both kinds are not compared
                 method = progress["method"]
                 rows.clear()
@@ -198,8 +198,10 @@ class Device(Closing):
             except ChildFailed as failure:
                 # Whoever had its turn; what was timed of the others stands, and they go on without it.
                 labels = [subject.label for subject in alive]
-                blamed = [self._turn] if self._turn in labels else labels
-                failures |= dict.fromkeys(blamed, str(failure))
+                for label in [self._turn] if self._turn in labels else labels:
+                    failures.setdefault(label, str(failure))
+                if len(rows) >= rounds:  # all was timed, and the last calls looked at
+                    break
                 continue
             method = answer["method"]
             failures |= answer["failures"]
@@ -294,6 +296,9 @@ def _terms(
     """What one set of inputs is, and what is right on it."""
     if promise not in PROMISES:
         raise BadInput(f"precision {promise!r} is not one of {', '.join(PROMISES)}")
+    types = {spec.dtype for spec in case.inputs if isinstance(spec, TensorSpec)}
+    if promise == "wide" and not types & {"float16", "bfloat16"}:
+        raise BadInput(f"precision wide is for 16-bit operands, and there are none on {show(case)}")
     paths = [subject.path for subject in subjects if subject.path]
     return {
         "terms": {

@@ -41,8 +41,20 @@ _LAUNCHES_S, _COPY_BYTES_PER_S = 10e-6, 3.4e12
 TF32_GRADE = ("tf32", "fp16")
 
 
+# How products are meant to be computed: those of float32 in float32 (`ieee`) or in TF32; and, `wide`, those of fewer
+# bits summed in float32 and rounded once, to a result that holds more than the operands do.
+PROMISES = ("ieee", "tf32", "wide")
+
+_HOLDS_MORE = {"float16": ("float32",), "bfloat16": ("float32", "float16")}
+
+
 def promise_of(problem: Problem) -> str:
-    """How float32 products are meant to be computed: `ieee` (float32 grade) or `tf32`."""
+    """What a rendered kernel promises, one of PROMISES.
+
+    `wide` is not for float8, which Hopper's tensor cores sum in fewer bits than float32 has.
+    """
+    if problem.out_dtype in _HOLDS_MORE.get(problem.dtype, ()):
+        return "wide"
     return "tf32" if problem.precision in TF32_GRADE else "ieee"
 
 

@@ -1,9 +1,10 @@
-"""How a report looks to a person: tables on standard error, and the progress display above them."""
+"""How a report looks to a person: tables on standard error, and the progress above them."""
 
 from __future__ import annotations
 
 import contextlib
 import math
+import threading
 from collections.abc import Iterator, Sequence
 
 from rich.console import Console
@@ -17,6 +18,7 @@ from codegen.inputs import describe
 from codegen.report import Report, Row, SiteReport
 from codegen.toolchain import Progress
 
+LINE_SECONDS = 10.0  # between two lines of progress where there is no terminal
 _STYLES = {"kept": "green", "added": "cyan", "dropped": "red"}
 _MARKS = {"kept": " ", "added": "+", "dropped": "-"}  # as in a diff
 _LIMITS = {"shared memory": "smem", "registers": "regs"}
@@ -34,9 +36,13 @@ def console(*, standard_output: bool = False, at_least: int = _TABLE_WIDTH) -> C
     )
 
 
+def progress(to: Console) -> contextlib.AbstractContextManager[Progress]:
+    """A function to report progress with: a bar a step on a terminal, elsewhere a line every ten seconds at most."""
+    return _bars(to) if to.is_terminal else _lines(to)
+
+
 @contextlib.contextmanager
-def progress(to: Console) -> Iterator[Progress]:
-    """A function to report progress with; shows one bar a step, on a terminal only."""
+def _bars(to: Console) -> Iterator[Progress]:
     bars = Bars(
         TextColumn("{task.description:<22}"),
         BarColumn(),
@@ -44,7 +50,6 @@ def progress(to: Console) -> Iterator[Progress]:
         TimeElapsedColumn(),
         console=to,
         transient=True,
-        disable=not to.is_terminal,
     )
     tasks: dict[str, int] = {}
 
@@ -55,6 +60,34 @@ def progress(to: Console) -> Iterator[Progress]:
 
     with bars:
         yield show
+
+
+@contextlib.contextmanager
+def _lines(to: Console) -> Iterator[Progress]:
+    """How far it is by the clock, not by the steps: what is quick says nothing, and a step that takes long is named
+    while it is under way. No line comes twice.
+    """
+    said = now = ""
+    ended = threading.Event()
+
+    def show(step: str, done: int, total: int) -> None:
+        nonlocal now
+        now = f"codegen: {step}: {done} of {total}" if total > 1 else f"codegen: {step}"
+
+    def tell() -> None:
+        nonlocal said
+        while not ended.wait(LINE_SECONDS):
+            if now != said:
+                said = now
+                _say(to, Text(said))
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield show
+    finally:
+        ended.set()
+        teller.join()
 
 
 def print_report(report: Report, to: Console, *, verdict: bool = True) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from codegen.outcome import BadInput
+from codegen.problem import Step, shown
 from codegen.render import render
 from codegen.spec import Spec
 
@@ -60,10 +61,51 @@ class Record:
 
 
 def file_stem(spec: Spec) -> str:
-    """A name for the file that says what is in it, and that Python can import: `gemm_tt_float32_tf32_h200`."""
+    """A name for the file that says what is in it, and that Python can import: `gemm_tt_float32_tf32_h200`.
+
+    Sizes are not in it, and factors to six digits: `refuse_another` keeps files apart that differ in no more.
+    """
     problem = spec.problem
     words = [problem.family, problem.triangle, problem.layout, problem.dtype, problem.precision]
     words += ["to", problem.out_dtype] if problem.gives_another_dtype else []
     words += ["batched"] if problem.batch else []
-    words += [step.op for step in problem.epilogue]
+    words += [problem.batched] if problem.batch and problem.batched != "ab" else []
+    words += [_word(step) for step in problem.epilogue]
     return "_".join([*filter(None, words), spec.gpu.key]).replace("-", "_")
+
+
+def _word(step: Step) -> str:
+    """`relu`, `scale_0_5`, `scale_minus2`."""
+    if step.value is None:
+        return step.op
+    value = f"{step.value:g}".replace("-", "minus").replace("+", "").replace(".", "_")
+    return f"{step.op}_{value}"
+
+
+def refuse_another(path: Path, spec: Spec) -> None:
+    """Raises BadInput where the file at `path` is of another spec, or no record beside it says of which.
+
+    Configs make no other spec: they are what is found for one, and found anew.
+    """
+    beside = path.with_suffix(".json")
+    if beside.exists():
+        try:
+            held = Record.read(beside).spec
+        except BadInput as error:
+            raise BadInput(f"{error}; {_ELSEWHERE}") from None
+        if difference := _difference(held, spec):
+            raise BadInput(f"{path} is there, {difference}; {_ELSEWHERE}")
+    elif path.exists():
+        raise BadInput(f"{path} is there, and no record beside it says of what; {_ELSEWHERE}")
+
+
+_ELSEWHERE = "name another folder, or --force to replace it"
+
+
+def _difference(held: Spec, spec: Spec) -> str | None:
+    """The first thing that makes the held spec another one."""
+    old, new = ({**each.problem.to_json(), **each.to_json()} for each in (held, spec))
+    for name in {**old, **new}:
+        if name not in ("problem", "configs") and old.get(name) != new.get(name):
+            return f"for another {name}, {shown(old[name])}" if name in old else f"with no {name}"
+    return None

@@ -97,9 +97,33 @@ class Reference:
         What rounds its own result to float16 still gives the numbers it has then as float64: in float16 the norm
         of a large result is infinite, and any error a share of 0 of it.
         """
-        with torch.no_grad():
-            found = flat(self.function(dtype)(*(cast(value, dtype) for value in values)))
+        found = self._called(values, dtype)
         return found if dtype is None else [cast(out, dtype) for out in found]
+
+    def library(self, values: Sequence[Any], promise: str) -> Outputs | None:
+        """What PyTorch gives for these inputs at their own dtypes, float32 products computed as promised.
+
+        With `wide` for the same values as float32: 16-bit ones are exact in it, and in TF32 too, so tensor cores round
+        nothing but sums and the result. What cannot be computed so (a Model that names its types) is computed at
+        its own dtypes; what PyTorch cannot multiply (8-bit types) as bfloat16; else None.
+        """
+        ways: list[tuple[Sequence[Any], torch.dtype | None]] = [
+            (values, None),
+            ([_from_bytes(value) for value in values], None),
+        ]
+        if promise == "wide":
+            ways.insert(0, (values, torch.float32))
+        with library_precision(promise):
+            for given, dtype in ways:
+                try:
+                    return self._called(given, dtype)
+                except (RuntimeError, NotImplementedError):
+                    continue
+        return None
+
+    def _called(self, values: Sequence[Any], dtype: torch.dtype | None) -> Outputs:
+        with torch.no_grad():
+            return flat(self.function(dtype)(*(cast(value, dtype) for value in values)))
 
 
 def _written_out(expression: str, names: Sequence[str]) -> Callable[..., Any]:
@@ -119,11 +143,11 @@ def _written_out(expression: str, names: Sequence[str]) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def library_precision(promise: str) -> Iterator[None]:
-    """Within it PyTorch's own float32 products are computed as promised: `ieee` or `tf32`."""
+    """Within it PyTorch's own float32 products are computed as promised, `wide` ones on tensor cores."""
     flags = (torch.backends.cuda.matmul, torch.backends.cudnn)
     kept = [flag.allow_tf32 for flag in flags]
     for flag in flags:
-        flag.allow_tf32 = promise == "tf32"
+        flag.allow_tf32 = promise != "ieee"
     try:
         yield
     finally:
@@ -150,6 +174,25 @@ def cast(value: Any, dtype: torch.dtype | None) -> Any:
     if not (isinstance(value, torch.Tensor) and value.is_floating_point()):
         return value
     return value.clone() if dtype is None else value.to(dtype)
+
+
+def _from_bytes(value: Any) -> Any:
+    """An 8-bit floating-point tensor in bfloat16."""
+    if isinstance(value, torch.Tensor) and value.is_floating_point() and value.itemsize == 1:
+        return value.to(torch.bfloat16)
+    return value
+
+
+def narrowed(outputs: Outputs, library: Sequence[torch.dtype]) -> str | None:
+    """Why a result of fewer bits than the library's is refused: float16 would be within the bound that TF32 has."""
+    for out, dtype in zip(outputs, library, strict=False):
+        if out.dtype.itemsize < dtype.itemsize:
+            return f"returns {_name(out.dtype)} where the library returns {_name(dtype)}"
+    return None
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def bounds(expected: Outputs, runs: Sequence[Outputs], half_ulp: float) -> Bounds:

@@ -23,7 +23,7 @@ from codegen.problem import (
     Problem,
     Step,
 )
-from codegen.record import Record, file_stem
+from codegen.record import Record, file_stem, refuse_another
 from codegen.render import choose
 from codegen.render_check import check_all, source_of
 from codegen.spec import Spec, Wanted
@@ -73,6 +73,7 @@ DEFAULT_SHAPE = "m=4096,n=4096,k=4096"
     help="Instead of FAMILY: a PyTorch file with Model, get_inputs and get_init_inputs.",
 )
 @click.option("-o", "--output", metavar="DIR", help="Write the file there, and its record.")
+@click.option("--force", is_flag=True, help="There replace a file of another spec too.")
 @click.option(
     "--measure/--no-measure",
     default=None,
@@ -90,6 +91,7 @@ def render(
     gpu: str | None,
     problem: str | None,
     output: str | None,
+    force: bool,
     measure: bool | None,
     no_verify: bool,
     check: bool,
@@ -115,7 +117,7 @@ def render(
         return check_all(what or ("generated",))
     if no_verify and measure:
         raise click.UsageError("--no-verify and --measure exclude each other.")
-    how = _How(False if no_verify else measure, not no_verify, output)
+    how = _How(False if no_verify else measure, not no_verify, output, force)
     if problem:
         if what:
             raise click.UsageError("--problem says what to render: name no family, no record.")
@@ -141,6 +143,7 @@ class _How:
     measure: bool | None  # None: where it can be
     verify: bool
     output: str | None
+    force: bool  # also over a file of another spec
 
 
 def _put_record(
@@ -154,6 +157,7 @@ def _put_record(
         raise BadInput(f"{name} is a whole spec: {(given or ['--gpu'])[0]} cannot be added to it")
     record = Record.read(path)
     if not how.measure:
+        _refuse_another(path.stem, record.spec, how)
         _write(record, path.stem, how.output)
         return
     if record.spec.interface:
@@ -226,6 +230,7 @@ def _within(max_error: str | None, problem: Problem, gpu: GpuSpec) -> Problem:
 
 def _put(wanted: Wanted, stem: str, how: _How) -> None:
     """The file with configs chosen for what is wanted: by timing, by the compiler's word, or by the model alone."""
+    _refuse_another(stem, wanted.spec({}), how)
     why_not = _why_not_measured(wanted, how.measure)
     if why_not is None:
         _write_measured(wanted, stem, how.output)
@@ -234,6 +239,12 @@ def _put(wanted: Wanted, stem: str, how: _How) -> None:
         raise BadInput(f"several --shape can only be weighed by timing: {why_not}")
     spec = _verified(wanted) if how.verify else wanted.spec(choose(wanted.problem, wanted.gpu))
     _write(Record(spec), stem, how.output)
+
+
+def _refuse_another(stem: str, spec: Spec, how: _How) -> None:
+    """Before the minutes of work that end in writing there."""
+    if how.output is not None and not how.force:
+        refuse_another(Path(how.output) / f"{stem}.py", spec)
 
 
 def _why_not_measured(wanted: Wanted, asked: bool | None) -> str | None:
@@ -276,10 +287,12 @@ def _verified(wanted: Wanted) -> Spec:
         if refusal:
             click.echo(f"codegen: {kernel} {config} left out: {refusal}", err=True)
     spec = wanted.spec(configs)
-    accuracies = run_rendered(spec, wanted.model)
-    worst = max(accuracies.values(), key=lambda accuracy: accuracy.relative_error)
+    ran = run_rendered(spec, wanted.model)
+    if ran.untried:
+        click.echo(f"codegen: {ran.untried}", err=True)
+    worst = max(ran.accuracies.values(), key=lambda accuracy: accuracy.relative_error)
     click.echo(
-        f"codegen: {len(accuracies)} configs compiled for the {gpu.name} and right in the interpreter: "
+        f"codegen: {len(ran.accuracies)} configs compiled for the {gpu.name} and right in the interpreter: "
         f"error at most {worst.relative_error:.1g} against {worst.against} on {worst.inputs}; not measured",
         err=True,
     )

@@ -180,7 +180,8 @@ def race(
     read_clocks: Callable[[], dict[str, Any] | None],
     right: Callable[[list[Any], Outputs], str | None],
 ) -> dict[str, str]:
-    """Tells of every round as it is done; answers which racers' timed calls gave wrong results (label -> why).
+    """Tells of every round as it is done; answers which racers' timed calls gave wrong results (label -> why), and
+    tells of those before the round that they showed in.
 
     `right` says what is wrong with outputs for inputs; it is asked about each racer's last timed call, and about a
     tenth of all, at random: who counts calls must not know which are looked at.
@@ -205,6 +206,7 @@ def race(
                 watch.check()
                 if fault := right(inputs, outputs):
                     failures.setdefault(racer.label, f"its timed call is not right: {fault}")
+                    tell({"failed": failures})
             del outputs
         tell({"row": row})
     return failures

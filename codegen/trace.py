@@ -15,7 +15,7 @@ import inspect
 import math
 import sys
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -23,7 +23,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from codegen.load import import_file, problem_function, spec_of
+from codegen.load import import_file, problem_function, spec_of, with_sizes
 from codegen.outcome import BadInput
 from codegen.pretend import PretendCuda, convert_fake_parameters
 
@@ -150,8 +150,10 @@ def _no_autocast(path: str) -> Iterator[None]:
         torch.autocast.__init__ = _init_autocast
 
 
-def trace(path: str) -> dict[str, Any]:
+def trace(path: str, sizes: Mapping[int, int]) -> dict[str, Any]:
     """The operations of get_inputs and forward of the problem file at `path`, as JSON values.
+
+    `sizes` stand for the file's own: its whole numbers, and what its inputs are cut to.
 
     Raises BadInput when the file is no problem file; whatever its code raises comes through.
     """
@@ -159,6 +161,7 @@ def trace(path: str) -> dict[str, Any]:
     cpu = PretendCuda("cpu")
     with cpu, _no_autocast(path):
         module = import_file(path)
+    with_sizes(module, sizes)
     make_model, get_inputs, get_init_inputs = (
         problem_function(module, name) for name in ("Model", "get_inputs", "get_init_inputs")
     )
@@ -170,14 +173,14 @@ def trace(path: str) -> dict[str, Any]:
             inputs = list(get_inputs())
         for place, value in enumerate(inputs):
             spec_of(value)  # for what it refuses: lists, modules, devices
-            inputs[place], node = recorder.argument(value)
+            inputs[place], node = recorder.argument(_cut(value, sizes))
             given.append(node)
         with cpu, _watching(model, read):
             return inputs, model(*inputs)
 
     with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), _no_autocast(path):
         with cpu:
-            init = list(get_init_inputs())
+            init = [_cut(value, sizes) for value in get_init_inputs()]
             model = make_model(*init)
         if not isinstance(model, torch.nn.Module):
             raise BadInput("its Model is no torch.nn.Module")
@@ -201,6 +204,13 @@ def trace(path: str) -> dict[str, Any]:
         "read": read,
         "constants": {name: value for name, value in vars(module).items() if type(value) in _PLAIN},
     }
+
+
+def _cut(value: Any, sizes: Mapping[int, int]) -> Any:
+    """A tensor cut, or a whole number changed, to the size that stands for its own."""
+    if isinstance(value, torch.Tensor) and any(size in sizes for size in value.shape):
+        return value[tuple(slice(sizes.get(size, size)) for size in value.shape)]
+    return sizes.get(value, value) if type(value) is int else value
 
 
 def _tensors(model: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
@@ -260,5 +270,5 @@ def _names(model: torch.nn.Module, count: int) -> list[str]:
 
 
 def handle(question: dict[str, Any]) -> dict[str, Any]:
-    """Answers the parent's question: {"path": ...}."""
-    return trace(question["path"])
+    """Answers the parent's question: {"path": ..., "sizes": [[given, small], ...]}."""
+    return trace(question["path"], dict(question["sizes"]))

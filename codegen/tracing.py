@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,16 @@ _SOURCE_WIDTH = 80  # of the line quoted in a message
 _ENVIRONMENT = {"CUDA_VISIBLE_DEVICES": "", "TORCHDYNAMO_DISABLE": "1"}
 
 
-def read_problem(path: Path) -> tuple[Problem, Interface]:
+def read_problem(path: Path, sizes: Mapping[int, int] | None = None) -> tuple[Problem, Interface]:
     """The problem that a PyTorch file states with `Model`, `get_inputs` and `get_init_inputs`; its Model's interface.
+
+    With `sizes` the one that it is with these in place of its own.
 
     Raises, in one line, BadInput when the file can't be read, fails, or takes longer than a minute, and
     Refused when it computes what is in no family: with the operation that this was found at, and its line.
     """
     with Tracer() as tracer:
-        return tracer.read_problem(path)
+        return tracer.read_problem(path, sizes)
 
 
 class Tracer(Closing):
@@ -38,7 +41,9 @@ class Tracer(Closing):
     def __init__(self) -> None:
         self._child: Child | None = None
 
-    def read_problem(self, path: Path) -> tuple[Problem, Interface]:
+    def read_problem(
+        self, path: Path, sizes: Mapping[int, int] | None = None
+    ) -> tuple[Problem, Interface]:
         """As `read_problem`. What one file does to its process, others see: meant for files of one project."""
         try:
             source = path.read_bytes().decode(errors="replace").split("\n")
@@ -48,7 +53,8 @@ class Tracer(Closing):
         if self._child is None:
             self._child = Child("trace", env=_ENVIRONMENT)
         try:
-            answer = self._child.ask({"path": str(path.resolve())}, seconds=TRACE_SECONDS)
+            question = {"path": str(path.resolve()), "sizes": list((sizes or {}).items())}
+            answer = self._child.ask(question, seconds=TRACE_SECONDS)
         except ChildFailed as failure:
             if failure.died:
                 self._child = None

@@ -28,6 +28,11 @@ from codegen.toolchain import IMPORT_SECONDS, LiveSite, UserFile
 RUN_SECONDS = 120  # one config on small inputs
 _SEED = 0
 
+
+class ReferenceFails(BadInput):
+    """What is right can't be computed on inputs of these sizes."""
+
+
 Checked = Accuracy | Rejected | None  # None: it ran, and there was nothing to compare it with
 
 
@@ -101,15 +106,18 @@ def verify_each(
     cases: Sequence[tuple[Sequence[Trial], dict[int, int]]],
     inputs: Sequence[InputSpec],
     against: Against,
+    promise: str,
 ) -> list[list[Checked]]:
     """Runs each case's trials on the inputs with its sizes in place of the production ones.
 
-    Raises BadInput when the reference, or a run of it, fails.
+    `promise` as in `measure.Bench.check`.
+
+    Raises ReferenceFails when the reference does, on the sizes of any case.
     """
     results = []
     with _Bench(source, gpu, against, None) as bench:
         for trials, sizes in cases:
-            bench.prepare(shrink_all(inputs, sizes), sizes)
+            bench.prepare(shrink_all(inputs, sizes), sizes, promise)
             results.append(bench.run_all(trials, None))
     return results
 
@@ -152,8 +160,10 @@ class _Bench(Closing):
         self._child: Child | None = None
         self._outputs = tempfile.TemporaryDirectory(prefix="codegen-")
 
-    def prepare(self, specs: Sequence[InputSpec], sizes: dict[int, int]) -> None:
-        """Makes the inputs and the reference's result. Raises BadInput when that fails."""
+    def prepare(
+        self, specs: Sequence[InputSpec], sizes: dict[int, int], promise: str = "ieee"
+    ) -> None:
+        """Makes the inputs and the reference's result. Raises ReferenceFails when that fails."""
         self._shown = ", ".join(describe(specs))
         self._prepared = {
             "op": "prepare",
@@ -162,11 +172,12 @@ class _Bench(Closing):
             "inputs": to_wire(specs),
             "sizes": list(sizes.items()),
             "seed": _SEED,
+            "promise": promise,
         }
         try:
             self._ask(self._ready(), **self._prepared)
         except ChildFailed as failure:
-            raise BadInput(
+            raise ReferenceFails(
                 f"{self._source.name}: computing {self._against} on {self._shown}: {failure}"
             ) from None
 
@@ -211,6 +222,8 @@ class _Bench(Closing):
         if not answer:
             return None
         accuracy = self._accuracy(answer)
+        if answer["narrowed"]:
+            return Rejected("verify", f"{answer['narrowed']} (on {self._shown})", accuracy)
         if answer["right"]:
             return accuracy
         return Rejected(

@@ -15,7 +15,7 @@ from fake_compiler import FakeCompiler
 from planted_bench import PlantedBench
 
 from codegen import accept as accept_module
-from codegen import accept_command, benches
+from codegen import accept_command, benches, present
 from codegen.accept import accept, accept_unmeasured, compiled
 from codegen.cli import main
 from codegen.config import Config
@@ -348,8 +348,9 @@ def test_margins_are_shares(text, share):
     assert accept_command._Share().convert(text, None, None) == pytest.approx(share)
 
 
-def test_the_rest_is_json_on_standard_output(tmp_path, capfd):
+def test_the_rest_is_json_on_standard_output(tmp_path, capfd, monkeypatch):
     """End to end, with the interpreter for a GPU."""
+    monkeypatch.setattr(present, "LINE_SECONDS", 0.05)
     path = tmp_path / "scale.py"
     path.write_bytes(SCALE.read_bytes())
     options = ["--gpu", "h200", "--inputs", "float32[5000]", "--reference", "x * 3", "--no-measure"]
@@ -357,6 +358,7 @@ def test_the_rest_is_json_on_standard_output(tmp_path, capfd):
     out, err = capfd.readouterr()
     assert json.loads(out)["verdict"]["accepted"]
     assert "accepted: right in the interpreter, fits the GPU, not measured" in err
+    assert re.search(r"^codegen: checking candidate: [12] of 3$", err, re.MULTILINE)
     assert main(["accept", str(path), *options[:4], "--reference", "x * 4", "--no-measure"]) == 1
     assert "refused: candidate #0: " in capfd.readouterr().err
     assert main(["accept", str(path), *options[:4], "--reference", "z * 3", "--no-measure"]) == 2

@@ -8,13 +8,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from statistics import median
 
 import pytest
 from accept_cases import FOLDER, ROOT, Planted, planted, read
 
 from codegen.evidence import Subject
+from codegen.fitting import forward_inputs
+from codegen.gpu import find_gpu
+from codegen.inputs import describe
 from codegen.measure import Device
+from codegen.precision import promise_of
+from codegen.problem import Problem
+from codegen.render import choose, render
 
 pytestmark = pytest.mark.gpu
 
@@ -58,6 +65,29 @@ def test_a_good_kernel_is_right_ten_times_out_of_ten(case: Planted, bench: Devic
         assert all(finding.refused is None for each in checkups for finding in each.findings)
         if "atomics" not in case.path.stem:
             assert all(checkup.repeatable for checkup in checkups)
+
+
+@pytest.mark.parametrize("k", [8192, 65536])
+def test_a_wide_result_is_right_in_long_sums(k: int, tmp_path: Path, bench: Device) -> None:
+    """Held to float32: what tensor cores lose in a sum must be within eight times what the library's lose there."""
+    case = wide(tmp_path, 2048, 2048, k)
+    checkups = bench.check(
+        case.subjects(), case.cases(given=True), case.against_reference, case.promise
+    )
+    for checkup in checkups:
+        worst = max(checkup.findings, key=lambda finding: finding.relative_error / finding.bound)
+        print(checkup.label, worst)
+    assert [checkup.fault for checkup in checkups] == [None] * len(checkups)
+
+
+def wide(folder: Path, m: int, n: int, k: int) -> Planted:
+    """A rendered product of bfloat16 matrices that is float32."""
+    problem = Problem("gemm", m, n, k, layout="nt", dtype="bfloat16", out_dtype="float32")
+    gpu = find_gpu("h200")
+    path = folder / "wide.py"
+    path.write_text(render(problem, gpu, choose(problem, gpu)))
+    inputs = " ".join(describe(forward_inputs(problem)))
+    return Planted(path, inputs, problem.reference, promise_of(problem))
 
 
 def test_three_percent_more_work_shows_and_the_same_work_does_not(bench: Device) -> None:

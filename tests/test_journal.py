@@ -211,6 +211,51 @@ def test_what_is_known_is_answered_without_asking(journal: Journal, kernel: Path
     assert len({race.rounds_us for race in remembered[1]}) == 3
 
 
+OOM = "OutOfMemoryError: CUDA out of memory. Process 9 has 130 GiB"
+
+# A subject's fault, and how often two runs ask of it.
+FAULTS = {
+    "memory that another process had": (OOM, 2),
+    "a child that was killed": ("was ended by SIGKILL", 2),
+    "a wrong result": ("wrong: relative error 0.5", 1),
+    "an illegal access": ("breaks the GPU's context: an illegal memory access was encountered", 1),
+    "what cannot launch": ("OutOfResources: out of resource: shared memory", 1),
+}
+
+
+@pytest.mark.parametrize("kind", ["fault", "refused"])
+@pytest.mark.parametrize(("why", "times"), FAULTS.values(), ids=list(FAULTS))
+def test_a_check_with_a_fault_of_the_moment_is_asked_again(
+    why: str, times: int, kind: str, journal: Journal, kernel: Path
+) -> None:
+    class Faulty(FakeBench):
+        def check(self, *args: Any, **kwargs: Any) -> list[Checkup]:
+            (checkup,) = super().check(*args, **kwargs)
+            finding = replace(checkup.findings[0], **{"fault": None, kind: why})
+            return [replace(checkup, findings=(finding, *checkup.findings[1:]))]
+
+    (subject,) = subjects_of(kernel, 1)
+    assert ask_one(journal, subject, bench=Faulty()) == 1
+    assert ask_one(journal, subject, bench=FakeBench()) == times - 1
+    assert ask_one(journal, subject, bench=FakeBench()) == 0  # the better answer stays
+
+
+@pytest.mark.parametrize(("why", "times"), FAULTS.values(), ids=list(FAULTS))
+def test_a_race_with_one_is_run_again(why: str, times: int, journal: Journal, kernel: Path) -> None:
+    class Faulty(FakeBench):
+        def race(self, *args: Any, **kwargs: Any) -> Race:
+            race = super().race(*args, **kwargs)
+            return replace(race, labels=race.labels[1:], failures=((race.labels[0], why),))
+
+    def asked(bench: FakeBench) -> int:
+        asking = Journaled(bench, journal)
+        for _ in range(2):  # it goes on
+            asking.race(subjects_of(kernel, 2), CASES[1], 5, AGAINST, "ieee")
+        return len(bench.asked)
+
+    assert [asked(Faulty()), asked(FakeBench()), asked(FakeBench())] == [2, 2 * (times - 1), 0]
+
+
 def test_a_killed_check_keeps_the_subjects_before_it(journal: Journal, kernel: Path) -> None:
     def fail(asked: str) -> None:
         if asked == "check candidate #2":

@@ -10,7 +10,6 @@ import pytest
 import torch
 from accept_cases import FOLDER, choices, read
 
-from codegen import gauge
 from codegen.cases import plan_cases
 from codegen.child import ChildFailed
 from codegen.evidence import Case, Subject
@@ -20,6 +19,7 @@ from codegen.inputs import parse_inputs
 from codegen.measure import Device
 from codegen.outcome import BadInput
 from codegen.reference import Reference
+from codegen.subjects import _BASELINES, Subjects
 from codegen.verify import Against
 
 SCALE = (FOLDER / "good" / "streams_memory.py").read_text()
@@ -132,12 +132,68 @@ def test_errors_stand_beside_the_librarys_and_the_bound(tmp_path, bench):
 def test_values_that_must_not_be_promised_are_refused(bench):
     with pytest.raises(BadInput, match="precision 'fast' is not one of ieee, tf32"):
         bench.check([Subject("eager", baseline="eager")], [SMALL], RIGHT, "fast")
+    with pytest.raises(BadInput, match="precision wide is for 16-bit operands, and there are none"):
+        bench.check([Subject("eager", baseline="eager")], [SMALL], RIGHT, "wide")
 
 
 def test_the_interpreter_does_not_race(tmp_path, bench):
     race = bench.race([subject(tmp_path, SCALE, "good")], SMALL, 3, RIGHT, "ieee")
     assert race.rounds_us == ()
     assert dict(race.failures) == {"good": "the interpreter says nothing of speed"}
+
+
+class Dying:
+    """A child that is gone once it has told of every round but `left`; its next answers."""
+
+    def __init__(self, left: int) -> None:
+        self.left, self.rounds = left, []
+
+    def ask(self, question, *, seconds, on_progress):
+        asked = question["rounds"]
+        self.rounds.append(asked)
+        labels = [subject["label"] for subject in question["subjects"]]
+        first = len(self.rounds) == 1
+        if first:
+            on_progress({"method": "events", "failed": {}})
+            on_progress({"failed": {"cheat": "its timed call is not right: an earlier result"}})
+        for _ in range(asked - self.left if first else asked):
+            on_progress({"turn": labels[-1], "step": "run"})
+            on_progress({"row": dict.fromkeys(labels, 1.0)})
+        if first:
+            raise ChildFailed("was ended by SIGKILL", died=False)
+        return {"method": "events", "failures": {}}
+
+
+@pytest.mark.parametrize(
+    ("left", "asked"),
+    [(0, [5]), (2, [5, 2])],
+    ids=["after the last round", "before it"],
+)
+def test_who_was_wrong_in_a_race_stays_so_when_the_child_dies(left, asked):
+    device, child = Device(), Dying(left)
+    device._child = child
+    subjects = [Subject(label, Path(f"{label}.py")) for label in ("cheat", "honest", "last")]
+    race = device.race(subjects, SMALL, 5, RIGHT, "ieee")
+    assert child.rounds == asked  # nothing is asked for in vain
+    assert (race.labels, len(race.rounds_us)) == (("honest",), 5)
+    assert dict(race.failures) == {
+        "cheat": "its timed call is not right: an earlier result",
+        "last": "was ended by SIGKILL",
+    }
+
+
+def test_a_case_that_memory_was_too_short_for_was_not_looked_at(tmp_path, bench):
+    """Unlike one whose inputs the reference, or the wrapper, does not take: that says nothing against it."""
+    tiny = Case(parse_inputs("float32[17]"), 0, "small")
+    short = Against(None, "3 * x if len(x) > 17 else torch.empty(1 << 50)")
+    (checkup,) = bench.check([subject(tmp_path, SCALE, "good")], [SMALL, tiny], short, "ieee")
+    assert re.match("could not be looked at: the reference: .*allocate memory", checkup.fault)
+    greedy = SCALE.replace(FORWARD, f"{FORWARD} if len(x) > 17 else torch.empty(1 << 50)")
+    (checkup,) = bench.check([subject(tmp_path, greedy, "greedy")], [SMALL, tiny], RIGHT, "ieee")
+    assert re.search("allocate memory", checkup.fault)
+    choosy = SCALE.replace(FORWARD, f"        assert len(x) > 17\n{FORWARD}")
+    (checkup,) = bench.check([subject(tmp_path, choosy, "choosy")], [SMALL, tiny], RIGHT, "ieee")
+    assert checkup.fault is None
 
 
 def test_a_compiled_baseline_is_compiled_whole_and_for_its_sizes(monkeypatch):
@@ -147,9 +203,9 @@ def test_a_compiled_baseline_is_compiled_whole_and_for_its_sizes(monkeypatch):
         shapes.append([tuple(value.shape) for value in values])
         return graph.forward
 
-    monkeypatch.setitem(gauge._BASELINES, "compile", {"backend": compiler})
+    monkeypatch.setitem(_BASELINES, "compile", {"backend": compiler})
     for size in range(2, 14):  # more than PyTorch compiles one function for
-        baseline = gauge.Gauge(print)._baseline(
+        baseline = Subjects("cpu", print)._baseline(
             "compile", Reference(None, "torch.tril(A @ B)", ["A", "B"], {}, 0)
         )
         (result,) = baseline([torch.ones(size, size)] * 2)

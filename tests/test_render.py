@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +194,26 @@ def test_what_is_right_is_rounded_where_the_result_holds_less_than_the_operands(
     assert file_stem(Spec(problem, find_gpu("h200"), {})) == stem
 
 
+# What file names must tell apart, and what they call it.
+NAMES: dict[str, dict[str, Any]] = {
+    "batched": {"batch": (2,)},
+    "batched_a": {"batch": (2,), "batched": "a"},
+    "batched_b": {"batch": (2,), "batched": "b"},
+    "scale_0_5": {"epilogue": (Step("scale", 0.5),)},
+    "scale_2": {"epilogue": (Step("scale", 2.0),)},
+    "scale_minus2": {"epilogue": (Step("scale", -2.0),)},
+    "scale_1e20": {"epilogue": (Step("scale", 1e20),)},
+    "scale_1eminus20_relu": {"epilogue": (Step("scale", 1e-20), Step("relu"))},
+}
+
+
+@pytest.mark.parametrize("words", NAMES)
+def test_files_that_differ_in_a_word_have_other_names(words: str) -> None:
+    stem = file_stem(spec(**NAMES[words]))
+    assert stem == f"gemm_nn_float32_{words}_rtx_4090"
+    assert stem.isidentifier()
+
+
 def test_the_same_spec_gives_the_same_bytes() -> None:
     one, two = spec(layout="tn"), spec(layout="tn")
     assert Record(one).source() == Record(two).source()
@@ -266,18 +288,28 @@ def test_templates_are_found_beside_the_package_or_in_it() -> None:
     assert (template_dir() / "base.py.jinja").is_file()
 
 
+# Files keep the names that they are imported by: this one has none of its factor.
+NAMED_BEFORE = ["gemm_nn_bfloat16_batched_scale_residual_h200"]
+
+
 @pytest.mark.parametrize("path", sorted(GENERATED.glob("*.json")), ids=lambda path: path.stem)
 def test_a_kept_file_is_what_its_record_renders_to(path: Path) -> None:
     record = Record.read(path)
     assert path.with_suffix(".py").read_text("utf-8") == record.source()
     assert path.read_text("utf-8") == record.text()
-    assert path.stem == file_stem(record.spec)
+    assert path.stem == file_stem(record.spec) or path.stem in NAMED_BEFORE
     assert check(path.with_suffix(".py").read_bytes()) == ()
 
 
 def invoke(*arguments: str) -> Any:
     """The command's result; `codegen`'s own errors are left to its caller."""
     return CliRunner().invoke(render_command, arguments, standalone_mode=False)
+
+
+def invoke_raising(*arguments: str) -> None:
+    result = invoke(*arguments)
+    assert result.exception is not None
+    raise result.exception
 
 
 def test_the_command_prints_a_file() -> None:
@@ -291,7 +323,7 @@ def test_the_command_writes_a_file_and_its_record(tmp_path: Path) -> None:
     arguments = ["gemm", "--gpu", "h200", "--dtype", "float16", "--batch", "2,3", "--epilogue"]
     result = invoke(*arguments, "bias,scale=0.5", "--no-verify", "-o", str(tmp_path))
     assert result.return_value == 0
-    path = tmp_path / "gemm_nn_float16_batched_bias_scale_h200.json"
+    path = tmp_path / "gemm_nn_float16_batched_bias_scale_0_5_h200.json"
     record = Record.read(path)
     assert record.spec.problem.batch == (2, 3)
     assert record.spec.problem.epilogue == (Step("bias"), Step("scale", 0.5))
@@ -299,6 +331,56 @@ def test_the_command_writes_a_file_and_its_record(tmp_path: Path) -> None:
     # And a record renders to the same file again.
     again = invoke(str(path))
     assert again.stdout == path.with_suffix(".py").read_text("utf-8")
+
+
+SMALL = ["gemm", "--gpu", "rtx-4090", "--no-verify", "--shape", "m=64,n=64,k=64"]
+
+# What is there, and what is said of it.
+THERE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a file for other sizes": (
+        lambda path: invoke(*SMALL[:4], "-o", str(path.parent)),
+        "gemm_nn_float32_rtx_4090.py is there, for another shape, "
+        '{"m": 4096, "n": 4096, "k": 4096}; name another folder, or --force to replace it',
+    ),
+    "a file of one's own": (
+        lambda path: path.write_text("import torch\n"),
+        "is there, and no record beside it says of what; name another",
+    ),
+    "some other JSON": (
+        lambda path: path.with_suffix(".json").write_text("[]"),
+        "gemm_nn_float32_rtx_4090.json: a record is an object with problem, gpu and configs; name",
+    ),
+}
+
+
+@pytest.mark.parametrize(("make", "said"), THERE.values(), ids=list(THERE))
+def test_a_file_of_another_spec_is_replaced_only_if_that_is_asked_for(
+    make: Callable[[Path], object], said: str, tmp_path: Path
+) -> None:
+    make(tmp_path / "gemm_nn_float32_rtx_4090.py")
+    held = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    with pytest.raises(BadInput) as refused:
+        invoke_raising(*SMALL, "-o", str(tmp_path))
+    assert said in str(refused.value)
+    assert held == {path: path.read_bytes() for path in tmp_path.iterdir()}
+    assert invoke(*SMALL, "-o", str(tmp_path), "--force").return_value == 0
+    (record,) = tmp_path.glob("*.json")
+    assert Record.read(record).spec.problem.m == 64
+    # The same spec, though its configs are others by now.
+    fewer = Record.read(record)
+    record.write_text(replace(fewer, spec=replace(fewer.spec, configs={"gemm_kernel": ()})).text())
+    assert invoke(*SMALL, "-o", str(tmp_path)).return_value == 0
+    assert invoke("--check", str(tmp_path)).return_value == 0
+
+
+def test_a_record_does_not_replace_a_file_of_another_one(tmp_path: Path) -> None:
+    assert invoke(*SMALL, "-o", str(tmp_path / "a")).return_value == 0
+    assert invoke(*SMALL[:4], "-o", str(tmp_path / "b")).return_value == 0
+    (record,) = (tmp_path / "a").glob("*.json")
+    with pytest.raises(BadInput, match="for another shape"):
+        invoke_raising(str(record), "-o", str(tmp_path / "b"))
+    assert invoke(str(record), "-o", str(tmp_path / "b"), "--force").return_value == 0
+    assert (tmp_path / "b" / record.name).read_bytes() == record.read_bytes()
 
 
 def test_check_finds_what_differs_and_what_is_missing(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +17,12 @@ from codegen.timing import Racer
 COURSE = SimpleNamespace(shuffled=list)
 
 
-def run(monkeypatch: pytest.MonkeyPatch, racers: list[Racer], rounds: int) -> dict[str, str]:
+def run(
+    monkeypatch: pytest.MonkeyPatch,
+    racers: list[Racer],
+    rounds: int,
+    tell: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> dict[str, str]:
     """A race on no GPU: a racer's own `run` says what its call returns."""
 
     def call(racer: Racer, course: object) -> tuple[float, list[object], list[torch.Tensor]]:
@@ -26,7 +33,7 @@ def run(monkeypatch: pytest.MonkeyPatch, racers: list[Racer], rounds: int) -> di
     def right(_inputs: list[object], outputs: list[torch.Tensor]) -> str | None:
         return None if bool(outputs[0]) else "an earlier result"
 
-    return timing.race(racers, COURSE, rounds, "events", lambda _: None, lambda: None, right)
+    return timing.race(racers, COURSE, rounds, "events", tell, lambda: None, right)
 
 
 def racer(label: str, is_right: object) -> Racer:
@@ -39,6 +46,18 @@ def test_who_is_right_only_in_the_last_round_is_found_out(monkeypatch: pytest.Mo
     assert run(monkeypatch, [racer("honest", lambda call: True), cheat], 50) == {
         "cheat": "its timed call is not right: an earlier result"
     }
+
+
+def test_who_is_wrong_is_told_before_the_round_it_showed_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is told counts, though the process should die before it answers."""
+    told: list[dict[str, Any]] = []
+    failures = run(monkeypatch, [racer("cheat", lambda call: call != 2)], 3, told.append)
+    assert failures == {"cheat": "its timed call is not right: an earlier result"}
+    kinds = [next(iter(each)) for each in told if "turn" not in each]
+    assert kinds == ["row", "row", "failed", "row"]
+    assert told[-2] == {"failed": failures}
 
 
 def test_which_rounds_are_looked_at_cannot_be_known(monkeypatch: pytest.MonkeyPatch) -> None:

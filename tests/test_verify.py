@@ -51,6 +51,29 @@ def test_one_wrong_element_is_seen(tmp_path, dtype):
     assert isinstance(wrong, Rejected) and "never written (NaN)" in wrong.reason
 
 
+def test_a_result_of_fewer_bits_than_the_librarys_is_refused_though_it_is_near(tmp_path):
+    """Within what TF32 loses; `accept` has the same rule."""
+    code = SCALE.replace("empty_like(x)", "empty_like(x, dtype=torch.float16)")
+    said = (
+        r"no config gives a right result.*: returns float16 where the library returns float32 \(on"
+    )
+    with pytest.raises(BadInput, match=said):
+        check(tmp_path, code, "float32[100000]", reference="3 * x")
+    results = check(tmp_path, code, "float32[100000]", reference="(3 * x).half()")
+    assert all(isinstance(result, Accuracy) for result in results)
+
+
+def test_rounding_to_fewer_bits_on_the_way_is_seen_where_the_library_does_not(tmp_path):
+    """bfloat16 in, float32 out: the bound is that of float32."""
+    wide = SCALE.replace("empty_like(x)", "empty_like(x, dtype=torch.float32)")
+    rounding = wide.replace("x * 2 + x", "x * 2 + x.to(tl.bfloat16)")
+    exact = wide.replace("x * 2 + x", "x.to(tl.float32) * 3")
+    results = check(tmp_path, exact, "bfloat16[100000]", reference="3 * x.float()")
+    assert all(isinstance(result, Accuracy) for result in results)
+    with pytest.raises(BadInput, match=r"wrong: relative error 0\.00\d+ against float64 3 \* x"):
+        check(tmp_path, rounding, "bfloat16[100000]", reference="3 * x.float()")
+
+
 def test_without_a_reference_the_minority_is_named(tmp_path):
     code = SCALE.replace("x * 2 + x", "x * (3 + (BLOCK == 512))")
     right, also_right, wrong = check(tmp_path, code, "float32[100000]")
