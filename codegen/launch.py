@@ -9,9 +9,6 @@ Triton's own heuristics, binding and specialisation, so what is compiled is what
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import inspect
-import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -41,6 +38,7 @@ from codegen.load import (
 from codegen.noting import launching, like, making, recording
 from codegen.outcome import BadInput
 from codegen.pretend import PretendCuda, convert_fake_parameters, pretend_gpu
+from codegen.replay import replay, together
 from codegen.sections import MODEL_CLASS
 
 _BASE_ADDRESS = 1 << 20  # of every fake tensor: aligned as PyTorch's allocator aligns
@@ -56,6 +54,15 @@ class Recorded:
     seen: set[str] = field(default_factory=set)
 
 
+@dataclass(frozen=True)
+class Plain:
+    """A launch of a kernel that is not autotuned."""
+
+    function: JITFunction
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
 class Recorder:
     """Answers the parent's questions about one file on one GPU: `load`, `launches`, `compile`."""
 
@@ -64,6 +71,10 @@ class Recorder:
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
         self._made: list[Autotuner] = []
         self._sites: list[Recorded] = []
+        self._plain: list[Plain] = []
+        self._known: dict[str, dict[str, Any]] = (
+            {}
+        )  # machine code -> what was read in it, file or no file
         # Triton asks a tensor for its address to specialise on its alignment; fake ones have none.
         FakeTensor.data_ptr = (
             lambda tensor: _BASE_ADDRESS + tensor.storage_offset() * tensor.element_size()
@@ -77,12 +88,13 @@ class Recorder:
             "run": self._run,
             "run_here": self._run_here,
             "compile": self._compile,
+            "compile_plain": self._compile_plain,
         }
         return operations[question.pop("op")](**question)
 
     def _load(self, path: str, gpu: dict[str, Any]) -> None:
         """Imports the file, and notes the autotuned kernels it makes. What was loaded before is forgotten."""
-        self._made, self._sites = [], []
+        self._made, self._sites, self._plain = [], [], []
         convert_fake_parameters()
         pretend_gpu(GpuSpec(**gpu))
         with self._present(), making(self._made):
@@ -95,7 +107,7 @@ class Recorder:
     def _launches(self, path: str, problem: str | None, inputs: list[Any] | None) -> dict[str, Any]:
         """Calls the model once; answers its inputs and, for each autotuned kernel launched, what is known of it."""
         self._model = model_class(self._module, MODEL_CLASS)
-        with self._present(), self._fake, recording(self._record):
+        with self._present(), self._fake, recording(self._record, self._record_plain):
             specs, init = self._inputs(problem, inputs)
             model = self._construct(init)
             model(*(fake_input(spec) for spec in specs))
@@ -136,6 +148,11 @@ class Recorder:
         except Exception as error:  # foreign code: whatever it raises is the answer
             return explain(error, path)
         return None
+
+    def _record_plain(
+        self, function: JITFunction, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self._plain.append(Plain(function, args, {**kwargs, "warmup": True}))
 
     def _record_like(self, tuner: Autotuner, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         named = {name: like(value, self._fake) for name, value in kwargs.items()}
@@ -187,54 +204,32 @@ class Recorder:
         def run(job: dict[str, int]) -> dict[str, Any]:
             site = self._sites[job["site"]]
             config = with_knobs(site.tuner.configs[job["config"]], job["warps"], job["stages"])
-            results = [_replay(site.tuner, config, args, kwargs) for args, kwargs in site.calls]
+            results = [
+                replay(site.tuner, config, args, kwargs, self._known) for args, kwargs in site.calls
+            ]
             # What binds is the hungriest of the launches; they share one row. One unsafe launch is enough.
             most = max(results, key=lambda result: (result["shared_bytes"], result["registers"]))
             reasons = [result["unsafe"] for result in results if result["unsafe"]]
-            binary = _together([result["binary"] for result in results])
-            return {**most, "binary": binary, "unsafe": reasons[0] if reasons else None}
+            binary = together([result["binary"] for result in results])
+            whole = {**most, "binary": binary, "unsafe": reasons[0] if reasons else None}
+            return {**whole, "launches": results}
 
         with self._present(), self._fake:
             for index, result in build.in_forks(jobs, run, path=path, seconds=limit):
+                for launch in result.pop("launches", ()):
+                    self._known[launch["binary"]] = launch
                 self._progress({"job": index, **result})
 
+    def _compile_plain(self, path: str, limit: int) -> None:
+        """Compiles what the model launched beside its autotuned kernels, for whoever looks in Triton's cache."""
 
-def _replay(
-    tuner: Autotuner, config: TritonConfig, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> dict[str, Any]:
-    """What Autotuner.run does once it has chosen `config`, short of the launch."""
-    kwargs = {name: value for name, value in kwargs.items() if name != "warmup"}
-    grid = kwargs.pop("grid")
-    if config.pre_hook is not None:
-        config.pre_hook(
-            {**dict(zip(tuner.arg_names, args, strict=False)), **kwargs, **config.all_kwargs()}
-        )
-    launched: dict[str, Any] = {}
+        def run(plain: Plain) -> dict[str, Any]:
+            plain.function.run(*plain.args, **plain.kwargs)
+            return {}
 
-    def compile_only(
-        self: JITFunction, *call: Any, grid: Any, warmup: bool, **options: Any
-    ) -> None:
-        bound = inspect.signature(self.fn).bind(
-            *call, **{k: v for k, v in options.items() if k in self.arg_names}
-        )
-        bound.apply_defaults()
-        launched["grid"] = grid(bound.arguments) if callable(grid) else grid
-        launched["kernel"] = run(self, *call, grid=grid, warmup=True, **options)
-
-    run, JITFunction.run = JITFunction.run, compile_only
-    try:
-        tuner.fn.run(*args, grid=grid, warmup=False, **kwargs, **config.all_kwargs())
-    finally:
-        JITFunction.run = run
-    blocks = math.prod(int(side) for side in launched["grid"])
-    return {"grid": blocks, **build.resources(launched["kernel"])}
-
-
-def _together(binaries: list[str]) -> str:
-    """One hash for the machine code of all launches: kernels that differ at some sizes are not the same."""
-    if len(set(binaries)) == 1:
-        return binaries[0]
-    return hashlib.sha256(" ".join(binaries).encode()).hexdigest()
+        with self._present(), self._fake:
+            for _ in build.in_forks(self._plain, run, path=path, seconds=limit):
+                self._progress({})
 
 
 def _describe(values: tuple[Any, ...]) -> str:
