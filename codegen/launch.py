@@ -42,12 +42,12 @@ from codegen.replay import replay, together
 from codegen.sections import MODEL_CLASS
 
 _BASE_ADDRESS = 1 << 20  # of every fake tensor: aligned as PyTorch's allocator aligns
-_MAX_LAUNCHES = 4  # distinct launches of one kernel that are compiled
+_MAX_VERSIONS = 6  # of one kernel that are compiled: for even and odd sizes, say
 
 
 @dataclass
 class Recorded:
-    """One autotuned kernel and the distinct calls the model made to it."""
+    """One autotuned kernel and, of the calls the model made to it, those that take machine code of their own."""
 
     tuner: Autotuner
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
@@ -191,11 +191,9 @@ class Recorder:
         if site is None:
             site = Recorded(tuner)
             self._sites.append(site)
-        call = _describe(args) + _describe(
-            tuple(v for k, v in sorted(kwargs.items()) if k not in {"grid", "warmup"})
-        )
-        if call not in site.seen and len(site.calls) < _MAX_LAUNCHES:
-            site.seen.add(call)
+        version = _version(tuner, args, kwargs)
+        if version not in site.seen and len(site.calls) < _MAX_VERSIONS:
+            site.seen.add(version)
             site.calls.append((args, kwargs))
 
     def _compile(self, path: str, jobs: list[dict[str, int]], limit: int) -> None:
@@ -204,9 +202,11 @@ class Recorder:
         def run(job: dict[str, int]) -> dict[str, Any]:
             site = self._sites[job["site"]]
             config = with_knobs(site.tuner.configs[job["config"]], job["warps"], job["stages"])
-            results = [
-                replay(site.tuner, config, args, kwargs, self._known) for args, kwargs in site.calls
-            ]
+            results = []
+            for args, kwargs in site.calls:
+                result = replay(site.tuner, config, args, kwargs, self._known)
+                self._known[result["binary"]] = result
+                results.append(result)
             # What binds is the hungriest of the launches; they share one row. One unsafe launch is enough.
             most = max(results, key=lambda result: (result["shared_bytes"], result["registers"]))
             reasons = [result["unsafe"] for result in results if result["unsafe"]]
@@ -232,15 +232,30 @@ class Recorder:
                 self._progress({})
 
 
-def _describe(values: tuple[Any, ...]) -> str:
-    return ", ".join(
-        (
-            f"{value.dtype}{list(value.shape)}{value.stride()}"
-            if isinstance(value, torch.Tensor)
-            else repr(value)[:80]
-        )
-        for value in values
-    )
+def _version(tuner: Autotuner, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """What of a call decides the machine code: constants, and of other arguments what Triton specialises on.
+
+    That is whether an integer is 1, a multiple of 16, and how wide; and a tensor's type and alignment. Heuristics
+    compute constants from whatever they like: beneath them every value counts.
+    """
+    kernel = tuner.fn
+    while not isinstance(kernel, JITFunction):
+        kernel = kernel.fn
+    constants = {param.name for param in kernel.params if param.is_constexpr}
+    exact = kernel is not tuner.fn
+    named = {**dict(zip(tuner.arg_names, args, strict=False)), **kwargs}
+    said = []
+    for name, value in sorted(named.items()):
+        if isinstance(value, torch.Tensor):
+            shape = f"{list(value.shape)}{value.stride()}" if exact else ""
+            said.append(f"{name}: {value.dtype}{shape}, {value.data_ptr() % 16}")
+        elif name in {"grid", "warmup"}:
+            continue
+        elif exact or name in constants or type(value) is not int:
+            said.append(f"{name}: {value!r:.80}")
+        else:
+            said.append(f"{name}: {value == 1}, {value % 16 == 0}, {-(2**31) <= value < 2**31}")
+    return "; ".join(said)
 
 
 def _site_to_wire(site: Recorded) -> dict[str, Any]:
