@@ -20,6 +20,26 @@ def tile_at(pid, tiles_m, tiles_n, GROUP_M: tl.constexpr):
     return first_m + pid % in_group % height, pid % in_group // height
 
 
+@triton.jit
+def gelu(x):
+    """x times the share of the normal distribution below x, that is 0.5 x (1 + erf(x / sqrt(2))).
+
+    It is max(x, 0) - |x| tail(|x|), and the tail's logarithm is near a polynomial, which was fitted so that
+    |x| times the tail is off by at most 8e-9. In float32 that errs less than erf does, above all for negative
+    x, where 1 + erf cancels, in half the instructions.
+    """
+    size = tl.minimum(tl.abs(x), 5.5)  # the tail beyond is below 2e-8
+    power = tl.fma(size, -1.8003718e-06, 2.66369542e-05)
+    power = tl.fma(power, size, -0.000123410423)
+    power = tl.fma(power, size, -0.000296151256)
+    power = tl.fma(power, size, 0.00728624169)
+    power = tl.fma(power, size, -0.0526671613)
+    power = tl.fma(power, size, -0.459141279)
+    power = tl.fma(power, size, -1.15111632)
+    power = tl.fma(power, size, -0.999999541)
+    return tl.fma(-size, tl.exp2(power), tl.where(x < 0, 0.0, x))  # NaN stays NaN
+
+
 @triton.autotune(
     configs=[
         triton.Config({"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64}, num_warps=8, num_stages=3),
@@ -87,7 +107,7 @@ def gemm_kernel(
 
     bias = tl.load(bias_ptr + offs_n * stride_bias, mask=offs_n < N, other=0.0)
     acc += bias.to(tl.float32)[None, :]
-    acc = 0.5 * acc * (1 + tl.erf(acc * 0.7071067811865476))  # erf(x / sqrt(2))
+    acc = gelu(acc)
 
     c_ptrs = c_ptr + offs_m[:, None] * N + offs_n[None, :]
     tl.store(c_ptrs, acc.to(c_ptr.dtype.element_ty), mask=in_c)
