@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 from codegen.inputs import InputSpec
 from codegen.load import import_file, make_input, model_class, problem_function, with_sizes
 from codegen.outcome import BadInput
+from codegen.unrounded import Unrounded
 
 # How far from the reference a right kernel may be, in units of the library's own error: room for another order
 # of summation (sequential over K where the library sums blocks), far below one wrong element.
@@ -94,8 +95,9 @@ class Reference:
     def compute(self, values: Sequence[Any], dtype: torch.dtype | None) -> Outputs:
         """The result on these inputs, computed in `dtype`, and given in it; None: in the inputs' own.
 
-        What rounds its own result to float16 still gives the numbers it has then as float64: in float16 the norm
-        of a large result is infinite, and any error a share of 0 of it.
+        In float64 nothing is rounded to float32 or fewer bits on the way, whatever types the reference names: what
+        that costs is the library's error, and the bound's measure. A result of integers or 8-bit floats is given as the
+        numbers it has.
         """
         found = self._called(values, dtype)
         return found if dtype is None else [cast(out, dtype) for out in found]
@@ -122,7 +124,8 @@ class Reference:
         return None
 
     def _called(self, values: Sequence[Any], dtype: torch.dtype | None) -> Outputs:
-        with torch.no_grad():
+        unrounded = Unrounded() if dtype == torch.float64 else contextlib.nullcontext()
+        with torch.no_grad(), unrounded:
             return flat(self.function(dtype)(*(cast(value, dtype) for value in values)))
 
 

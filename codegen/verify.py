@@ -333,5 +333,5 @@ class _Bench(Closing):
 
 def _error(accuracy: Accuracy) -> str:
     if math.isnan(accuracy.relative_error):
-        return "elements that were never written (NaN)"
+        return "NaN: elements never written, or memory read that nobody wrote,"
     return f"relative error {accuracy.relative_error:.2g}"
