@@ -20,7 +20,7 @@ _IN_FULL = {
 }
 
 
-class Unrounded(TorchDispatchMode):
+class Unrounded(TorchDispatchMode):  # type: ignore[misc]  # PyTorch leaves it untyped
     """Within it `x.float()`, `.half()`, `.to(dtype)`, `dtype=…` and promotion from integers give float64.
 
     Tensors that are made of no others keep the values they have in their own type, random ones too: a kernel has

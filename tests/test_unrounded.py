@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from codegen.reference import Reference, distance, half_ulp
 
@@ -23,6 +24,7 @@ GIVES: list[tuple[str, str, Callable[..., torch.Tensor]]] = [
     ("integers that are cast", "i.float().mean()", lambda a, b, i: i.double().mean()),
     ("inference_mode", "torch.inference_mode()(lambda: F.linear(a.float(), b.T.float()))()", lambda a, b, i: a @ b),
     ("attention in its own operation", "F.scaled_dot_product_attention(a[None].float(), a[None].float(), a[None].float())", lambda a, b, i: (a @ a.T / 96**0.5).softmax(-1)[None] @ a),
+    ("what it compiles", "torch.compile(lambda: a.float() @ b.float(), fullgraph=True)()", lambda a, b, i: a @ b),
     ("complex numbers", "torch.fft.rfft(a.float()).abs()", lambda a, b, i: torch.fft.rfft(a).abs()),
     ("quantising to integers stays", "(a * 10).to(torch.int8).float()", lambda a, b, i: (a * 10).to(torch.int8)),
     ("quantising to 8-bit floats stays", "a.to(torch.float8_e4m3fn).float()", lambda a, b, i: a.to(torch.float8_e4m3fn).double()),
@@ -52,3 +54,43 @@ def test_the_library_rounds_as_it_is_told_to_and_that_is_the_measure() -> None:
         assert library is not None and half_ulp(library) == 2**-24
         (expected,) = reference.compute([a], torch.float64)
         assert low < distance(library[0], expected)[0] < high
+
+
+# What the reference says; of each of its products, whether the library computes it on tensor cores where there are any.
+ON_TENSOR_CORES = [
+    ("halves cast up", "a.float() @ a.float()", [True]),
+    ("bfloat16 cast up", "a.bfloat16().float() @ a.float()", [True]),
+    ("halves as they are", "a @ a", [False]),
+    ("float32 values", "x @ x", [False]),
+    ("one operand of each", "torch.addmm(x, a.float(), x)", [False]),
+    ("float32 values added", "torch.addmm(x, a.float(), a.float())", [True]),
+    ("a product of a product", "a.float() @ a.float() @ a.float()", [True, False]),
+    ("batches", "torch.einsum('bij,bjk->bik', a[None].float(), a[None].float())", [True]),
+    ("a convolution", "F.conv2d(a[None, None].float(), a[None, None, :3, :3].float())", [True]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("says", "expression", "expected"), ON_TENSOR_CORES, ids=[row[0] for row in ON_TENSOR_CORES])  # fmt: skip
+def test_products_are_on_tensor_cores_where_that_rounds_no_operand(
+    says, expression, expected
+) -> None:
+    """So a kernel that leaves the sums of halves to them is measured by what they lose there."""
+    x = torch.randn(32, 32, generator=torch.Generator().manual_seed(0))
+    for promise in ("ieee", "tf32"):
+        with Products() as seen:
+            assert Reference(None, expression, "ax", {}, 0).library([x.half(), x], promise)
+        assert seen.allowed == [found or promise == "tf32" for found in expected]
+    assert not torch.backends.cuda.matmul.allow_tf32
+
+
+class Products(TorchDispatchMode):
+    """Notes at every product whether PyTorch may use TF32's tensor cores for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.allowed: list[bool] = []
+
+    def __torch_dispatch__(self, function, _types, args=(), kwargs=None):
+        if function.overloadpacket.__name__ in ("mm", "bmm", "addmm", "convolution"):
+            self.allowed.append(torch.backends.cuda.matmul.allow_tf32)
+        return function(*args, **(kwargs or {}))

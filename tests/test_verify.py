@@ -105,6 +105,8 @@ def test_a_reference_that_casts_up_allows_what_float32_loses_and_no_more(tmp_pat
     right = (PRODUCTS / "good" / "halves_summed_in_float32.py").read_text()
     for result in check(tmp_path, right, inputs, **says):
         assert isinstance(result, Accuracy) and 1e-8 < result.relative_error < 1e-6
+    if inputs is None:  # said once
+        return
     rounding = (PRODUCTS / "bad" / "rounds_on_the_way_to_float32.py").read_text()
     with pytest.raises(BadInput, match=r"no config gives a right result.*: relative error 0\.00"):
         check(tmp_path, rounding, inputs, **says)
