@@ -98,18 +98,21 @@ def get_init_inputs():
 }
 
 
+HALVES = "bfloat16[512,256] bfloat16[256,768]"
+
+
 @pytest.mark.parametrize("says", CAST_UP.values(), ids=CAST_UP)
-def test_a_reference_that_casts_up_allows_what_float32_loses_and_no_more(tmp_path, says):
+def test_a_reference_that_casts_up_allows_what_float32_loses(tmp_path, says):
     """Its own sums are in float32 too: those of another order are as right."""
-    inputs = None if "problem" in says else "bfloat16[512,256] bfloat16[256,768]"
-    right = (PRODUCTS / "good" / "halves_summed_in_float32.py").read_text()
-    for result in check(tmp_path, right, inputs, **says):
+    code = (PRODUCTS / "good" / "halves_summed_in_float32.py").read_text()
+    for result in check(tmp_path, code, None if "problem" in says else HALVES, **says):
         assert isinstance(result, Accuracy) and 1e-8 < result.relative_error < 1e-6
-    if inputs is None:  # said once
-        return
-    rounding = (PRODUCTS / "bad" / "rounds_on_the_way_to_float32.py").read_text()
+
+
+def test_a_reference_that_casts_up_allows_no_rounding_to_the_operands_type(tmp_path):
+    code = (PRODUCTS / "bad" / "rounds_on_the_way_to_float32.py").read_text()
     with pytest.raises(BadInput, match=r"no config gives a right result.*: relative error 0\.00"):
-        check(tmp_path, rounding, inputs, **says)
+        check(tmp_path, code, HALVES, **CAST_UP["an expression"])
 
 
 @pytest.mark.parametrize("reference", ["3 * x", None])
