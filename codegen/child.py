@@ -83,6 +83,10 @@ class Child(Closing):
         self._buffer = b""
         self._memory_bytes = memory_bytes
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def ask(
         self,
         question: dict[str, Any],
