@@ -10,7 +10,7 @@ import selectors
 import signal
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -23,13 +23,17 @@ from codegen.hazard import why_unsafe
 triton_key()  # hashes Triton, half a gigabyte, once a process: not in every fork that compiles
 
 
-def resources(kernel: Any) -> dict[str, Any]:
+def resources(kernel: Any, known: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """The fields of `outcome.Resources` for a `triton.compiler.CompiledKernel`, and `unsafe`, what makes it so.
 
     Shared memory is what Triton's allocator settled on; registers, local memory and what is unsafe are read
-    from the machine code with cuobjdump, which comes with Triton.
+    from the machine code with cuobjdump, which comes with Triton and takes a quarter of a second: `known` holds
+    what was read before, by `binary`.
     """
     cubin: bytes = kernel.asm["cubin"]
+    binary = hashlib.sha256(cubin).hexdigest()
+    if binary in known:
+        return known[binary]
     with_code = "wgmma" in kernel.asm["ptx"]
     text = _dumped(cubin, ("--dump-sass",) if with_code else ())
     registers, stack = _usage(text, kernel.metadata.name)
@@ -39,7 +43,7 @@ def resources(kernel: Any) -> dict[str, Any]:
         "registers": registers,
         "spill_bytes": stack,
         "num_warps": kernel.metadata.num_warps,
-        "binary": hashlib.sha256(cubin).hexdigest(),
+        "binary": binary,
     }
 
 

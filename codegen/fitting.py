@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,16 +25,33 @@ def choose_compiled(
 ) -> tuple[Configs, Compiled]:
     """The best candidates that fit the GPU, each compiled for it, and what the compiler said of each.
 
-    A config that does not fit makes room for the next, until all do.
     Raises BadInput and Refused as `choose` does.
+    """
+    return settle(problem, gpu, lambda configs, _: compile_configs(problem, gpu, configs, on_done))
+
+
+def settle(
+    problem: Problem,
+    gpu: GpuSpec,
+    compile_all: Callable[[Configs, Compiled], Compiled],
+    kernels: Sequence[str] | None = None,
+) -> tuple[Configs, Compiled]:
+    """The best candidates of the given kernels (None: of all) that fit, and all others as `choose` gives them.
+
+    A config that does not fit makes room for the next, until all do. `compile_all` is given a choice and what is
+    known already, and answers for what is not. Raises BadInput and Refused as `choose` does.
     """
     compiled: Compiled = {}
     while True:
         unfit = {key for key, result in compiled.items() if why_not(gpu, result)}
         configs = choose(problem, gpu, without=unfit)
-        if all((kernel, config) in compiled for kernel in configs for config in configs[kernel]):
+        if all(
+            (kernel, config) in compiled
+            for kernel in kernels or configs
+            for config in configs[kernel]
+        ):
             return configs, compiled
-        compiled |= compile_configs(problem, gpu, configs, on_done)
+        compiled |= compile_all(configs, compiled)
 
 
 def why_not(gpu: GpuSpec, result: Built | Rejected) -> str | None:

@@ -42,37 +42,57 @@ def form(problem: Problem, gpu: GpuSpec) -> Form:
     descriptors have measured no better; and small or thin products, which descriptors' tiles do not suit.
     Where tiles are few and K is long, several programs share a tile, if the model says that this pays.
     """
+    found = forms(problem, gpu)
+    if "split" in found:
+        return found["split"]
+    flat, precision = _flat(problem), resolved_precision(problem, gpu)
+    whole = found["pointer"]
+    described = found.get("descriptor") or found.get("packed")
+    if described and not _small_or_thin(flat) and _packing_pays(described):
+        whole = described
+    (best, *_), (sliced,) = whole.kernels.values(), found["sliced"].kernels.values()
+    gain = 1.0 if whole is found["pointer"] else DESCRIPTORS_GAIN[precision]
+    if slicing_pays(flat, gpu, peak_tflops(problem, gpu, precision), sliced, best, gain):
+        return found["sliced"]
+    return whole
+
+
+def forms(problem: Problem, gpu: GpuSpec) -> dict[str, Form]:
+    """Every way to compute a gemm on a GPU at the problem's precision, by the name of its template.
+
+    Raises BadInput where there is none.
+    """
     _refuse(problem, gpu)
     precision = resolved_precision(problem, gpu)
     tflops = peak_tflops(problem, gpu, precision)
     if precision in SPLIT:
         candidates = split_candidates(problem, gpu, precision, tflops)
         split = SplitView(problem, precision, parts=SPLIT[precision])
-        return Form("gemm/split.py.jinja", {"gemm_parts_kernel": candidates}, split)
+        return {"split": Form("gemm/split.py.jinja", {"gemm_parts_kernel": candidates}, split)}
+    flat = _flat(problem)
     from_shared = gpu.compute_capability[0] in READ_SHARED_MEMORY
     through_registers = "ab"
     if from_shared and not needs_registers(problem, gpu):
         through_registers = _not_k_major(problem)
     rounded = through_registers if precision == "tf32" else ""  # which costs nothing there
-    flat = _flat(problem)
-    pointer = pointer_candidates(flat, gpu, precision)
-    whole = Form(
-        "gemm/pointer.py.jinja", {"gemm_kernel": pointer}, View(problem, precision, rounded)
-    )
-    if from_shared and precision in (None, "tf32") and not _small_or_thin(flat):
+    pointer = {"gemm_kernel": pointer_candidates(flat, gpu, precision)}
+    sliced = sliced_candidates(flat, gpu, tflops, pointer["gemm_kernel"])
+    found = {
+        "pointer": Form("gemm/pointer.py.jinja", pointer, View(problem, precision, rounded)),
+        "sliced": Form(
+            "gemm/sliced.py.jinja",
+            {"gemm_sliced_kernel": sliced},
+            SlicedView(problem, precision, rounded),
+        ),
+    }
+    if from_shared and precision in (None, "tf32"):
         k_major_only = precision == "tf32" or problem.dtype in FLOAT8
         view = View(problem, precision, rounded, _not_k_major(problem) if k_major_only else "")
-        if _describable(view) and _packing_pays(view):
-            described = descriptor_candidates(flat, gpu, precision)
-            template = f"gemm/{'packed' if view.packed else 'descriptor'}.py.jinja"
-            whole = Form(template, {"gemm_tma_kernel": described, **whole.kernels}, view)
-    best, *_ = whole.kernels.values()
-    gain = 1.0 if best is pointer else DESCRIPTORS_GAIN[precision]
-    sliced = sliced_candidates(flat, gpu, tflops, pointer)
-    if slicing_pays(flat, gpu, tflops, sliced, best, gain):
-        view = SlicedView(problem, precision, rounded)
-        return Form("gemm/sliced.py.jinja", {"gemm_sliced_kernel": sliced}, view)
-    return whole
+        if _describable(view) and not (view.packed and view.axes):  # which copies a matrix
+            kernels = {"gemm_tma_kernel": descriptor_candidates(flat, gpu, precision), **pointer}
+            name = "packed" if view.packed else "descriptor"
+            found[name] = Form(f"gemm/{name}.py.jinja", kernels, view)
+    return found
 
 
 FAMILY = Family("gemm", "C = op(A) @ op(B), batched or not, with an epilogue", form)
@@ -126,10 +146,10 @@ def _describable(view: View) -> bool:
     return all(dims[dim] * ITEM_BYTES[dtype] % 16 == 0 and dims[dim] > 0 for dim, dtype in rows)
 
 
-def _packing_pays(view: View) -> bool:
+def _packing_pays(described: Form) -> bool:
     """Whether copying the operands that must be copied costs less than it gains."""
+    view = described.view
+    assert isinstance(view, View)
     problem = view.problem
     uses = {"a": problem.n, "b": problem.m * (problem.batches if view.folded else 1)}
-    return not view.packed or (
-        not view.axes and all(uses[name] >= _PACKING_PAYS_FROM for name in view.packed)
-    )
+    return all(uses[name] >= _PACKING_PAYS_FROM for name in view.packed)

@@ -9,9 +9,6 @@ Triton's own heuristics, binding and specialisation, so what is compiled is what
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import inspect
-import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -42,19 +39,29 @@ from codegen.load import (
 from codegen.noting import launching, like, making, recording
 from codegen.outcome import BadInput
 from codegen.pretend import PretendCuda, convert_fake_parameters, pretend_gpu
+from codegen.replay import replay, together
 from codegen.sections import MODEL_CLASS
 
 _BASE_ADDRESS = 1 << 20  # of every fake tensor: aligned as PyTorch's allocator aligns
-_MAX_LAUNCHES = 4  # distinct launches of one kernel that are compiled
+_MAX_VERSIONS = 6  # of one kernel that are compiled: for even and odd sizes, say
 
 
 @dataclass
 class Recorded:
-    """One autotuned kernel and the distinct calls the model made to it."""
+    """One autotuned kernel and, of the calls the model made to it, those that take machine code of their own."""
 
     tuner: Autotuner
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A launch of a kernel that is not autotuned."""
+
+    function: JITFunction
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
 
 
 class Recorder:
@@ -65,6 +72,10 @@ class Recorder:
         self._fake = FakeTensorMode(allow_non_fake_inputs=True)
         self._made: list[Autotuner] = []
         self._sites: list[Recorded] = []
+        self._plain: list[Plain] = []
+        self._known: dict[str, dict[str, Any]] = (
+            {}
+        )  # machine code -> what was read in it, file or no file
         # Triton asks a tensor for its address to specialise on its alignment; fake ones have none.
         FakeTensor.data_ptr = (
             lambda tensor: _BASE_ADDRESS + tensor.storage_offset() * tensor.element_size()
@@ -78,12 +89,13 @@ class Recorder:
             "run": self._run,
             "run_here": self._run_here,
             "compile": self._compile,
+            "compile_plain": self._compile_plain,
         }
         return operations[question.pop("op")](**question)
 
     def _load(self, path: str, gpu: dict[str, Any]) -> None:
         """Imports the file, and notes the autotuned kernels it makes. What was loaded before is forgotten."""
-        self._made, self._sites = [], []
+        self._made, self._sites, self._plain = [], [], []
         convert_fake_parameters()
         pretend_gpu(GpuSpec(**gpu))
         with self._present(), making(self._made):
@@ -96,7 +108,7 @@ class Recorder:
     def _launches(self, path: str, problem: str | None, inputs: list[Any] | None) -> dict[str, Any]:
         """Calls the model once; answers its inputs and, for each autotuned kernel launched, what is known of it."""
         self._model = model_class(self._module, MODEL_CLASS)
-        with self._present(), self._fake, recording(self._record):
+        with self._present(), self._fake, recording(self._record, self._record_plain):
             specs, init = self._inputs(problem, inputs)
             model = self._construct(init)
             model(*(fake_input(spec) for spec in specs))
@@ -138,6 +150,11 @@ class Recorder:
             return explain(error, path)
         return None
 
+    def _record_plain(
+        self, function: JITFunction, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self._plain.append(Plain(function, args, {**kwargs, "warmup": True}))
+
     def _record_like(self, tuner: Autotuner, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         named = {name: like(value, self._fake) for name, value in kwargs.items()}
         self._record(tuner, tuple(like(value, self._fake) for value in args), named)
@@ -175,11 +192,9 @@ class Recorder:
         if site is None:
             site = Recorded(tuner)
             self._sites.append(site)
-        call = _describe(args) + _describe(
-            tuple(v for k, v in sorted(kwargs.items()) if k not in {"grid", "warmup"})
-        )
-        if call not in site.seen and len(site.calls) < _MAX_LAUNCHES:
-            site.seen.add(call)
+        version = _version(tuner, args, kwargs)
+        if version not in site.seen and len(site.calls) < _MAX_VERSIONS:
+            site.seen.add(version)
             site.calls.append((args, kwargs))
 
     def _compile(self, path: str, jobs: list[dict[str, int]], limit: int) -> None:
@@ -188,65 +203,60 @@ class Recorder:
         def run(job: dict[str, int]) -> dict[str, Any]:
             site = self._sites[job["site"]]
             config = with_knobs(site.tuner.configs[job["config"]], job["warps"], job["stages"])
-            results = [_replay(site.tuner, config, args, kwargs) for args, kwargs in site.calls]
+            results = []
+            for args, kwargs in site.calls:
+                result = replay(site.tuner, config, args, kwargs, self._known)
+                self._known[result["binary"]] = result
+                results.append(result)
             # What binds is the hungriest of the launches; they share one row. One unsafe launch is enough.
             most = max(results, key=lambda result: (result["shared_bytes"], result["registers"]))
             reasons = [result["unsafe"] for result in results if result["unsafe"]]
-            binary = _together([result["binary"] for result in results])
-            return {**most, "binary": binary, "unsafe": reasons[0] if reasons else None}
+            binary = together([result["binary"] for result in results])
+            whole = {**most, "binary": binary, "unsafe": reasons[0] if reasons else None}
+            return {**whole, "launches": results}
 
         with self._present(), self._fake:
             for index, result in build.in_forks(jobs, run, path=path, seconds=limit):
+                for launch in result.pop("launches", ()):
+                    self._known[launch["binary"]] = launch
                 self._progress({"job": index, **result})
 
+    def _compile_plain(self, path: str, limit: int) -> None:
+        """Compiles what the model launched beside its autotuned kernels, for whoever looks in Triton's cache."""
 
-def _replay(
-    tuner: Autotuner, config: TritonConfig, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> dict[str, Any]:
-    """What Autotuner.run does once it has chosen `config`, short of the launch."""
-    kwargs = {name: value for name, value in kwargs.items() if name != "warmup"}
-    grid = kwargs.pop("grid")
-    if config.pre_hook is not None:
-        config.pre_hook(
-            {**dict(zip(tuner.arg_names, args, strict=False)), **kwargs, **config.all_kwargs()}
-        )
-    launched: dict[str, Any] = {}
+        def run(plain: Plain) -> dict[str, Any]:
+            plain.function.run(*plain.args, **plain.kwargs)
+            return {}
 
-    def compile_only(
-        self: JITFunction, *call: Any, grid: Any, warmup: bool, **options: Any
-    ) -> None:
-        bound = inspect.signature(self.fn).bind(
-            *call, **{k: v for k, v in options.items() if k in self.arg_names}
-        )
-        bound.apply_defaults()
-        launched["grid"] = grid(bound.arguments) if callable(grid) else grid
-        launched["kernel"] = run(self, *call, grid=grid, warmup=True, **options)
-
-    run, JITFunction.run = JITFunction.run, compile_only
-    try:
-        tuner.fn.run(*args, grid=grid, warmup=False, **kwargs, **config.all_kwargs())
-    finally:
-        JITFunction.run = run
-    blocks = math.prod(int(side) for side in launched["grid"])
-    return {"grid": blocks, **build.resources(launched["kernel"])}
+        with self._present(), self._fake:
+            for _ in build.in_forks(self._plain, run, path=path, seconds=limit):
+                self._progress({})
 
 
-def _together(binaries: list[str]) -> str:
-    """One hash for the machine code of all launches: kernels that differ at some sizes are not the same."""
-    if len(set(binaries)) == 1:
-        return binaries[0]
-    return hashlib.sha256(" ".join(binaries).encode()).hexdigest()
+def _version(tuner: Autotuner, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """What of a call decides the machine code: constants, and of other arguments what Triton specialises on.
 
-
-def _describe(values: tuple[Any, ...]) -> str:
-    return ", ".join(
-        (
-            f"{value.dtype}{list(value.shape)}{value.stride()}"
-            if isinstance(value, torch.Tensor)
-            else repr(value)[:80]
-        )
-        for value in values
-    )
+    That is whether an integer is 1, a multiple of 16, and how wide; and a tensor's type and alignment. Heuristics
+    compute constants from whatever they like: beneath them every value counts.
+    """
+    kernel = tuner.fn
+    while not isinstance(kernel, JITFunction):
+        kernel = kernel.fn
+    constants = {param.name for param in kernel.params if param.is_constexpr}
+    exact = kernel is not tuner.fn
+    named = {**dict(zip(tuner.arg_names, args, strict=False)), **kwargs}
+    said = []
+    for name, value in sorted(named.items()):
+        if isinstance(value, torch.Tensor):
+            shape = f"{list(value.shape)}{value.stride()}" if exact else ""
+            said.append(f"{name}: {value.dtype}{shape}, {value.data_ptr() % 16}")
+        elif name in {"grid", "warmup"}:
+            continue
+        elif exact or name in constants or type(value) is not int:
+            said.append(f"{name}: {value!r:.80}")
+        else:
+            said.append(f"{name}: {value == 1}, {value % 16 == 0}, {-(2**31) <= value < 2**31}")
+    return "; ".join(said)
 
 
 def _site_to_wire(site: Recorded) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from triton.runtime.autotuner import Autotuner
 from triton.runtime.jit import JITFunction
 
 Note = Callable[[Autotuner, tuple[Any, ...], dict[str, Any]], None]
+NotePlain = Callable[[JITFunction, tuple[Any, ...], dict[str, Any]], None]
 
 
 @contextlib.contextmanager
@@ -31,12 +32,16 @@ def making(made: list[Autotuner]) -> Iterator[None]:
         Autotuner.__init__ = init
 
 
+def _skip(_function: JITFunction, _args: tuple[Any, ...], _kwargs: dict[str, Any]) -> None:
+    pass
+
+
 @contextlib.contextmanager
-def recording(note: Note) -> Iterator[None]:
-    """Within it no kernel is launched: autotuned ones are noted, plain ones skipped."""
+def recording(note: Note, note_plain: NotePlain = _skip) -> Iterator[None]:
+    """Within it no kernel is launched, but noted: autotuned ones, and plain ones beside them."""
     tuned, plain = Autotuner.run, JITFunction.run
     Autotuner.run = lambda self, *args, **kwargs: note(self, args, kwargs)
-    JITFunction.run = lambda self, *args, **kwargs: None
+    JITFunction.run = lambda self, *args, **kwargs: note_plain(self, args, kwargs)
     try:
         yield
     finally:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from codegen.benchmark import ROWS, Case, Row, cases
@@ -34,6 +34,8 @@ class Outcome:
     skipped: tuple[tuple[str, str], ...] = ()  # label, why
     rounds: int = 0  # that the medians are of
     kernel: str = ""  # what the file was rendered from, as a hash
+    # What measuring it took, by step; waiting for the compiler is one. Not kept.
+    seconds: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     @property
     def opponent(self) -> Side | None:
@@ -180,7 +182,8 @@ def in_one_line(outcome: Outcome) -> str:
         why = "; ".join(f"{label}: {why}" for label, why in outcome.skipped)
         return f"{name}: not timed: {why or 'for no reason that was found'}"
     ahead = f"{outcome.speedup:.2f} x {opponent.label}" if opponent else "nothing to compare with"
-    return f"{name}: {ours.median_us:.1f} µs, {ahead}"
+    took = ", ".join(f"{step} {seconds:.1f} s" for step, seconds in outcome.seconds.items())
+    return f"{name}: {ours.median_us:.1f} µs, {ahead}" + (f" ({took})" if took else "")
 
 
 def _wanted(row: Row, outcomes: Sequence[Outcome]) -> str:

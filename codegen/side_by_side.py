@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import os
 import statistics
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from codegen import evidence
+from codegen.ahead import Ahead, TurnTo, compile_file, settled
 from codegen.benchmark import Case
+from codegen.closing import Closing
 from codegen.config import Config
 from codegen.evidence import Choice, Machine, Subject
 from codegen.families import find_family
-from codegen.fitting import choose_compiled, forward_inputs
+from codegen.fitting import forward_inputs
 from codegen.gpu import GpuSpec, gpu_called
 from codegen.measure import Bench
 from codegen.outcome import BadInput, Refused
@@ -28,8 +32,6 @@ from codegen.verify import Against
 OURS = "codegen"
 SCREENING_ROUNDS = 3  # of all configs, to find the best
 ROUNDS = 15  # of the best with its opponents
-_AHEAD = 6  # cases that are compiled while another is timed
-_SPARE = 4  # cores that compiling leaves to timing, where there are twice as many: calls must be queued in time
 _TIMED = ("eager", "compile", "max-autotune")  # baselines that a bench makes itself
 
 
@@ -48,6 +50,7 @@ class _Contest:
     case: Case
     bench: Bench
     rounds: int
+    took: _Steps
     best: dict[str, tuple[Subject, float]] = field(default_factory=dict)  # by contestant
     skipped: dict[str, str] = field(default_factory=dict)  # by label, why
     library_error: float | None = None
@@ -78,29 +81,19 @@ def measure(
     import black  # noqa: F401  before threads are: it does not bear to be imported by two at once
 
     gpu = target_of(bench.machine())
-    pool = ThreadPoolExecutor(_AHEAD, initializer=_stand_back)
-    chosen: list[Future[Configs]] = []
-    try:
-        for index, case in enumerate(cases):
-            while len(chosen) < min(len(cases), index + 1 + _AHEAD):
-                chosen.append(pool.submit(_configs, cases[len(chosen)], gpu, ahead))
+    with _Prepared(gpu, cases, folder, compiled=ahead) as prepared:
+        for case in cases:
+            took = _Steps()
             try:
-                outcome = _measured(case, gpu, chosen[index].result(), bench, folder, rounds)
+                with took("compiling"):
+                    configs = prepared.configs(case)
+                outcome = _measured(prepared, case, configs, bench, rounds, took)
             except (
                 Exception
             ) as error:  # hours of others' figures are worth more than this one's trace
                 outcome = Outcome(case, None, "", skipped=((OURS, _reason(error)),))
-            yield replace(outcome, rounds=rounds, kernel=fingerprint(case, gpu))
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _stand_back() -> None:
-    """Leaves the machine to timing as far as possible, this thread and all that it starts."""
-    os.setpriority(os.PRIO_PROCESS, 0, 19)  # of the thread that calls it, on Linux
-    cores = sorted(os.sched_getaffinity(0))
-    if len(cores) >= 2 * _SPARE:
-        os.sched_setaffinity(0, cores[_SPARE:])
+            kernel = fingerprint(case, gpu)
+            yield replace(outcome, rounds=rounds, kernel=kernel, seconds=took.seconds)
 
 
 def fingerprint(case: Case, gpu: GpuSpec) -> str:
@@ -112,23 +105,81 @@ def fingerprint(case: Case, gpu: GpuSpec) -> str:
     return hashlib.sha256(source.encode()).hexdigest()
 
 
-def _configs(case: Case, gpu: GpuSpec, compiled: bool) -> Configs:
-    return choose_compiled(case.problem, gpu)[0] if compiled else choose(case.problem, gpu)
+class _Steps:
+    """What a case took, in seconds, by step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.seconds[step] = self.seconds.get(step, 0.0) + time.monotonic() - start
+
+
+class _Prepared(Closing):
+    """The cases' kernels and peers, compiled in their order while others are timed, or as they are asked for."""
+
+    def __init__(self, gpu: GpuSpec, cases: Sequence[Case], folder: Path, compiled: bool) -> None:
+        self.gpu, self.folder = gpu, folder
+        self._ahead = Ahead(gpu) if compiled else None
+        self._configs: dict[str, Future[Configs]] = {}
+        self._peers: dict[tuple[str, str], Future[None]] = {}
+        if self._ahead is None:
+            return
+        for case in cases:
+            self._configs[case.name] = self._ahead.submit(partial(settled, case.problem, gpu))
+            for name in _peers_of(case):
+                task = partial(_compile_peer, case, name, folder)
+                self._peers[case.name, name] = self._ahead.submit(task)
+
+    def configs(self, case: Case) -> Configs:
+        if case.name in self._configs:
+            return self._configs[case.name].result()
+        return choose(case.problem, self.gpu)
+
+    def peer(self, case: Case, name: str) -> _Kernel:
+        if (case.name, name) in self._peers:
+            with contextlib.suppress(BadInput):  # what is wrong with it, checking it says
+                self._peers[case.name, name].result()
+        return _peer(case, name, self.folder)
+
+    def close(self) -> None:
+        if self._ahead:
+            self._ahead.close()
+
+
+def _peers_of(case: Case) -> list[str]:
+    """Those that come as files."""
+    return [name for name in (*case.rivals, *case.peers) if name not in _TIMED]
+
+
+def _compile_peer(case: Case, name: str, folder: Path, turn_to: TurnTo) -> None:
+    _peer(case, name, folder)
+    compile_file(_peer_path(case, name, folder), case.problem, turn_to)
 
 
 def _measured(
-    case: Case, gpu: GpuSpec, configs: Configs, bench: Bench, folder: Path, rounds: int
+    prepared: _Prepared,
+    case: Case,
+    configs: Configs,
+    bench: Bench,
+    rounds: int,
+    took: _Steps,
 ) -> Outcome:
-    contest = _Contest(case, bench, rounds)
-    ours = _rendered(case, gpu, configs, folder)
+    contest = _Contest(case, bench, rounds, took)
+    ours = _rendered(case, prepared.gpu, configs, prepared.folder)
     _enter(contest, OURS, ours)
     if OURS not in contest.best:
         return Outcome(case, None, "", skipped=tuple(contest.skipped.items()))
-    for name in (*case.rivals, *case.peers):
-        if name in _TIMED:
-            continue
+    for name in _peers_of(case):
         try:
-            _enter(contest, name, _peer(case, name, folder))
+            with took("compiling"):
+                peer = prepared.peer(case, name)
+            _enter(contest, name, peer)
         except Exception as error:  # a peer's own: this case goes on without it
             contest.skipped[name] = _reason(error)
     return _raced(contest, ours)
@@ -151,7 +202,11 @@ def _rendered(case: Case, gpu: GpuSpec, configs: Configs, folder: Path) -> _Kern
 def _peer(case: Case, name: str, folder: Path) -> _Kernel:
     source = environment().get_template(f"peers/{name}.py.jinja").render(problem=case.problem)
     tuned = {site.kernel: site.configs or () for site in find_sites(source.encode())}
-    return _kernel(name, _path(folder, f"{case.name}-{name}"), source, tuned)
+    return _kernel(name, _peer_path(case, name, folder), source, tuned)
+
+
+def _peer_path(case: Case, name: str, folder: Path) -> Path:
+    return _path(folder, f"{case.name}-{name}")
 
 
 def _kernel(name: str, path: Path, source: str, configs: Mapping[str, Sequence[Config]]) -> _Kernel:
@@ -181,7 +236,8 @@ def _enter(contest: _Contest, name: str, kernel: _Kernel) -> None:
     bench, case, skipped = contest.bench, contest.case, contest.skipped
     right: dict[str, tuple[Subject, float]] = {}
     wrong: dict[str, str] = {}
-    checkups = bench.check(kernel.subjects, [contest.given], contest.against, case.promise)
+    with contest.took("checking"):
+        checkups = bench.check(kernel.subjects, [contest.given], contest.against, case.promise)
     for subject, checkup in zip(kernel.subjects, checkups, strict=True):
         finding = checkup.findings[0] if checkup.findings else None
         if finding and finding.library_error is not None and contest.library_error is None:
@@ -193,7 +249,10 @@ def _enter(contest: _Contest, name: str, kernel: _Kernel) -> None:
             right[subject.label] = (subject, finding.relative_error)
     if len(right) > 1:
         subjects = [subject for subject, _ in right.values()]
-        race = bench.race(subjects, contest.given, SCREENING_ROUNDS, contest.against, case.promise)
+        with contest.took("screening"):
+            race = bench.race(
+                subjects, contest.given, SCREENING_ROUNDS, contest.against, case.promise
+            )
         wrong |= dict(race.failures)
         times = {label: statistics.median(race.samples_us(label)) for label in race.labels}
         right = {label: right[label] for label in sorted(times, key=times.__getitem__)}
@@ -211,9 +270,10 @@ def _raced(contest: _Contest, ours: _Kernel) -> Outcome:
     subjects = [subject for subject, _ in best.values()]
     others = dict.fromkeys((*case.baselines, *case.peers))
     subjects += [Subject(label, baseline=label) for label in others if label in _TIMED]
-    race = contest.bench.race(
-        subjects, contest.given, contest.rounds, contest.against, case.promise
-    )
+    with contest.took("timing"):
+        race = contest.bench.race(
+            subjects, contest.given, contest.rounds, contest.against, case.promise
+        )
     skipped = contest.skipped | dict(race.failures)
     names = {subject.label: name for name, (subject, _) in best.items()}
     errors = {name: error for name, (_, error) in best.items()} | {"eager": contest.library_error}

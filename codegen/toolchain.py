@@ -151,6 +151,16 @@ class Compiler(Closing):
         self._compile(jobs, take)
         return [results[index] for index in range(len(jobs))]
 
+    def compile_plain(self) -> None:
+        """Compiles the kernels that `launches` saw beside the autotuned ones: they are in Triton's cache then."""
+        self._ask(
+            "compiling",
+            2 * COMPILE_SECONDS,
+            lambda _: None,
+            op="compile_plain",
+            limit=COMPILE_SECONDS,
+        )
+
     def stream(
         self, jobs: Sequence[Compilation], on_done: Callable[[int], None] | None = None
     ) -> Generator[Built | Rejected, None, None]:
@@ -222,6 +232,10 @@ class Compiler(Closing):
             )
         except ChildFailed as failure:
             raise BadInput(f"{self._source.name}: {doing} failed: {failure}") from None
+
+    def stop(self) -> None:
+        """Ends what is being asked in another thread, and whatever is asked later."""
+        self._stop.set()
 
     def close(self) -> None:
         self._child.close()

@@ -210,6 +210,11 @@ def check(name: str, x: torch.Tensor, dims: int, dtype: torch.dtype) -> None:
         raise ValueError(f"{name} must be on a CUDA device, and is on {x.device}")
 
 
+def cdiv(a: int, b: int) -> int:
+    """a / b, rounded up. (triton.cdiv, made for kernels too, takes a microsecond and more.)"""
+    return -(-a // b)
+
+
 # Multiprocessors of the NVIDIA H200: as many programs run, each on many tiles.
 NUM_SMS = 132
 
@@ -227,13 +232,14 @@ def fits_descriptor(x: torch.Tensor) -> bool:
     """
     if torch.compiler.is_compiling():
         return False  # there is no address to look at, and no allocator to set
+    *strides, step = x.stride()
+    if x.data_ptr() % 16 or step != 1 or max(x.shape) >= 2**31:
+        return False
     size = x.element_size()
-    return (
-        x.data_ptr() % 16 == 0
-        and x.stride(-1) == 1
-        and all(stride > 0 and stride * size % 16 == 0 for stride in x.stride()[:-1])
-        and max(x.shape) < 2**31
-    )
+    for stride in strides:
+        if stride <= 0 or stride * size % 16:
+            return False
+    return True
 
 
 def gemm(A: torch.Tensor, B: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
@@ -250,15 +256,17 @@ def gemm(A: torch.Tensor, B: torch.Tensor, residual: torch.Tensor) -> torch.Tens
         raise ValueError(
             f"A has K = {K}, and B has K = {K_of_B}: shapes {tuple(A.shape)}, {tuple(B.shape)}"
         )
-    for p, q in zip(A.shape[:-2], B.shape[:-2]):
-        if p != q and p != 1 and q != 1:
-            raise ValueError(
-                f"batch sizes of A {tuple(A.shape)} and B {tuple(B.shape)} do not match"
-            )
-    batch = [q if p == 1 else p for p, q in zip(A.shape[:-2], B.shape[:-2])]
-    # A matrix that several products share is not copied: its stride along the batch is 0.
-    A = A.expand(*batch, -1, -1)
-    B = B.expand(*batch, -1, -1)
+    batch = A.shape[:-2]
+    if B.shape[:-2] != batch:
+        for p, q in zip(batch, B.shape[:-2]):
+            if p != q and p != 1 and q != 1:
+                raise ValueError(
+                    f"batch sizes of A {tuple(A.shape)} and B {tuple(B.shape)} do not match"
+                )
+        batch = [q if p == 1 else p for p, q in zip(batch, B.shape[:-2])]
+        # A matrix that several products share is not copied: its stride along the batch is 0.
+        A = A.expand(*batch, -1, -1)
+        B = B.expand(*batch, -1, -1)
     C = torch.empty((*batch, M, N), device=A.device, dtype=torch.bfloat16)
     if residual.shape != C.shape:
         raise ValueError(
@@ -268,11 +276,7 @@ def gemm(A: torch.Tensor, B: torch.Tensor, residual: torch.Tensor) -> torch.Tens
         return C
 
     def tiles(meta):
-        return (
-            triton.cdiv(M, meta["BLOCK_M"])
-            * triton.cdiv(N, meta["BLOCK_N"])
-            * (C.numel() // (M * N))
-        )
+        return cdiv(M, meta["BLOCK_M"]) * cdiv(N, meta["BLOCK_N"]) * (C.numel() // (M * N))
 
     with torch.cuda.device(A.device):
         if K > 0 and all(fits_descriptor(x) for x in (A, B, C)):

@@ -148,6 +148,11 @@ def check(name: str, x: torch.Tensor, dims: int, dtype: torch.dtype) -> None:
         raise ValueError(f"{name} must be on a CUDA device, and is on {x.device}")
 
 
+def cdiv(a: int, b: int) -> int:
+    """a / b, rounded up. (triton.cdiv, made for kernels too, takes a microsecond and more.)"""
+    return -(-a // b)
+
+
 # As many programs as fill the NVIDIA H200, 2 on a multiprocessor, each on a tile of 128 by 128: for so many
 # sums there is room. A larger C has tiles enough, and is not sliced.
 PROGRAMS = 264
@@ -172,18 +177,18 @@ def gemm(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
         return C
 
     def tiles(meta):
-        return triton.cdiv(M, meta["BLOCK_M"]) * triton.cdiv(N, meta["BLOCK_N"])
+        return cdiv(M, meta["BLOCK_M"]) * cdiv(N, meta["BLOCK_N"])
 
-    slices = max(PROGRAMS // triton.cdiv(C.numel(), TILE), 1)
+    slices = max(PROGRAMS // cdiv(C.numel(), TILE), 1)
 
     def splits(meta):
-        return min(meta["SPLIT_K"], slices, max(triton.cdiv(K, meta["BLOCK_K"]), 1))
+        return min(meta["SPLIT_K"], slices, max(cdiv(K, meta["BLOCK_K"]), 1))
 
     with torch.cuda.device(A.device):
         sums = torch.empty(
             (slices, C.numel()) if slices > 1 else 0, device=A.device, dtype=torch.float32
         )
-        most_tiles = triton.cdiv(M, 16) * triton.cdiv(N, 16)
+        most_tiles = cdiv(M, 16) * cdiv(N, 16)
         done = torch.zeros(most_tiles if slices > 1 else 0, device=A.device, dtype=torch.int32)
         gemm_sliced_kernel[lambda meta: (tiles(meta), splits(meta))](
             A,

@@ -318,6 +318,11 @@ def check(name: str, x: torch.Tensor, dims: int, dtype: torch.dtype) -> None:
         raise ValueError(f"{name} must be on a CUDA device, and is on {x.device}")
 
 
+def cdiv(a: int, b: int) -> int:
+    """a / b, rounded up. (triton.cdiv, made for kernels too, takes a microsecond and more.)"""
+    return -(-a // b)
+
+
 # What is split at once, rows by steps of K; and K in all programs' kernels is padded to whole steps.
 BLOCK = 64
 
@@ -346,10 +351,10 @@ def gemm(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
         return C
 
     def tiles(meta):
-        return triton.cdiv(M, meta["BLOCK_M"]) * triton.cdiv(N, meta["BLOCK_N"])
+        return cdiv(M, meta["BLOCK_M"]) * cdiv(N, meta["BLOCK_N"])
 
     batches = C.numel() // (M * N)
-    K_PADDED = max(triton.cdiv(K, BLOCK), 1) * BLOCK
+    K_PADDED = max(cdiv(K, BLOCK), 1) * BLOCK
     with torch.cuda.device(A.device):
         # Matrices, rows, and columns as A and B have them, in rows of whole 16 bytes.
         A_parts = torch.empty(
@@ -357,8 +362,8 @@ def gemm(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
         )
         B_parts = torch.empty((1, batches, N, K_PADDED), device=A.device, dtype=torch.float16)
         tops = torch.zeros(batches * (M + N), device=A.device, dtype=torch.int32)
-        slices = triton.cdiv(K_PADDED, 4 * BLOCK)
-        programs = slices * batches * (triton.cdiv(M, BLOCK) + triton.cdiv(N, BLOCK))
+        slices = cdiv(K_PADDED, 4 * BLOCK)
+        programs = slices * batches * (cdiv(M, BLOCK) + cdiv(N, BLOCK))
         for again in (False, True):
             split_kernel[(programs,)](
                 A,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 from planted_bench import MACHINE, PlantedBench
 
-from codegen import here, measure, side_by_side
+from codegen import ahead, here, measure, side_by_side
 from codegen.benchmark import cases
 from codegen.cli import main
 from codegen.evidence import Case, Subject
@@ -50,9 +51,9 @@ def planted(monkeypatch: pytest.MonkeyPatch) -> Callable[[Planted], Planted]:
         monkeypatch.setattr(measure, "Device", lambda: bench)
         return bench
 
-    monkeypatch.setattr(side_by_side, "_AHEAD", 1)
-    monkeypatch.setattr(side_by_side, "_stand_back", lambda: None)
-    monkeypatch.setattr(side_by_side, "choose_compiled", lambda *each: (choose(*each), {}))
+    monkeypatch.setattr(ahead, "stand_back", lambda: None)
+    monkeypatch.setattr(side_by_side, "settled", lambda problem, gpu, turn_to: choose(problem, gpu))
+    monkeypatch.setattr(side_by_side, "compile_file", lambda path, problem, turn_to: None)
     return plant
 
 
@@ -71,6 +72,9 @@ def test_results_go_to_the_files_and_the_table_to_standard_output(tmp_path, plan
     out, err = capsys.readouterr()
     assert "| small and vector-like gemm | torch.matmul | 1 | 1.50 |" in out
     assert "small-128x128x128: 100." in err
+    number = r"\d+\.\d s"
+    steps = rf"compiling {number}, checking {number}, screening {number}, timing {number}"
+    assert re.search(rf"\({steps}\)", err)
     case = known(figures)["small-128x128x128"]
     assert case["ours"]["label"] == "codegen"
     assert case["speedup"] == pytest.approx(1.5, rel=0.01)
@@ -143,20 +147,20 @@ def test_a_case_that_fails_costs_only_itself(error, said, tmp_path, planted):
 
 
 def test_a_case_that_cannot_be_rendered_costs_only_itself(tmp_path, planted, monkeypatch):
-    def chosen(problem, gpu):
+    def chosen(problem, gpu, turn_to):
         if problem.m == 256:
             raise Refused("2 of 8 configs fit")
-        return choose(problem, gpu), {}
+        return choose(problem, gpu)
 
     planted(Planted())
-    monkeypatch.setattr(side_by_side, "choose_compiled", chosen)
+    monkeypatch.setattr(side_by_side, "settled", chosen)
     assert run("small-128", "small-256", "small-512", "--json", tmp_path / "b.json") == 1
     found = known(tmp_path / "b.json")
     assert [case["speedup"] is None for case in found.values()] == [False, True, False]
     assert found[SMALL[1]]["skipped"] == {"codegen": "Refused: 2 of 8 configs fit"}
 
 
-def test_a_peer_that_fails_costs_only_the_peer(tmp_path, planted):
+def test_a_peer_that_fails_costs_only_the_peer(tmp_path, planted, monkeypatch):
     def on_case(path: str) -> None:
         if "tutorial" in path:
             raise BadInput("the reference: out of memory")
@@ -164,7 +168,11 @@ def test_a_peer_that_fails_costs_only_the_peer(tmp_path, planted):
     def fault(subject: Subject, case: Case, promise: str) -> str | None:
         return "No module named 'helion'" if subject.label == "helion" else None
 
+    def not_compiled(path: Path, problem: object, turn_to: object) -> None:
+        raise BadInput(f"{path.name}: importing it failed")
+
     planted(Planted(on_case, fault=fault))
+    monkeypatch.setattr(side_by_side, "compile_file", not_compiled)
     run("gemm-bf16-nn-4096", "--json", tmp_path / "b.json")
     (case,) = known(tmp_path / "b.json").values()
     assert case["speedup"] == pytest.approx(1.5, rel=0.01)

@@ -174,7 +174,7 @@ def test_a_compiled_kernel_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None
     metadata = SimpleNamespace(name="gemm", shared=1024, num_warps=4)
     for ptx in ("wgmma.mma_async.sync", "mma.sync"):
         kernel = SimpleNamespace(asm={"cubin": b"", "ptx": ptx}, metadata=metadata)
-        unsafe = build.resources(kernel)["unsafe"]
+        unsafe = build.resources(kernel, {})["unsafe"]
         assert unsafe == (why_unsafe(dumped) if ptx.startswith("wgmma") else None)
     assert asked == [
         ("--dump-sass",),

@@ -34,12 +34,12 @@ FLOORS = {
     """,
     "toolchain": """
         build child devices examine failure fitting forced gauge guard here interpret journaled launch load local_gpu
-        measure noting nsight on_gpu patched pretend reference repair sensors spelled_out subjects timing toolchain trace
+        measure noting nsight on_gpu patched pretend reference repair replay sensors spelled_out subjects timing toolchain trace
         tracing trial verify warm watch worker
         workload
     """,
     "shell": """
-        __main__ accept accept_command bench_command benches cli contest final gpu_table job keep lint listing measured
+        __main__ accept accept_command ahead bench_command benches cli contest final gpu_table job keep lint listing measured
         pipeline present profile_command profile_text profiling question render_check render_command report results rows search
         side_by_side stand_in steps sweep
         tune tune_command write

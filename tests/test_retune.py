@@ -184,6 +184,20 @@ def test_machine_code_is_the_same_wherever_the_file_lies(tmp_path, monkeypatch):
     assert len(found) == 1
 
 
+def test_all_versions_of_a_kernel_are_compiled_however_many_sizes_share_one(tmp_path):
+    path = tmp_path / "k.py"
+    path.write_text(SCALE)
+    binaries = []
+    for sizes in ((1024,), (1024, 2048, 3072, 4096, 5120, 6144, 7168, 1001)):
+        with Compiler(UserFile("k.py", path), find_gpu("rtx-4090")) as compiler:
+            for size in sizes:
+                compiler.launches(None, parse_inputs(f"float32[{size}]"))
+            (built,) = compiler.compile([Compilation(0, 2, 4, 3)])
+            binaries.append(built.resources.binary)
+    even, both = binaries
+    assert even != both
+
+
 def test_max_configs_keeps_the_best_and_says_which_went(tmp_path, capfd):
     path = tmp_path / "k.py"
     path.write_text(SCALE)
