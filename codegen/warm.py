@@ -116,7 +116,7 @@ def fork(role: str, env: Mapping[str, str], memory_bytes: int, fds: Sequence[int
 
 
 def _of_role(role: str, env: Mapping[str, str], environment: Mapping[str, str]) -> _Origin | None:
-    key = (os.getpid(), role, _read_on_import(environment))
+    key = (role, *_inherited(environment))
     if key not in _origins:
         _origins[key] = None
         if base := _base():
@@ -129,7 +129,7 @@ def _of_role(role: str, env: Mapping[str, str], environment: Mapping[str, str]) 
 
 def _base() -> _Origin | None:
     """The process that has imported PyTorch."""
-    key = (os.getpid(), _read_on_import(os.environ))
+    key = _inherited(os.environ)
     if key not in _origins:
         _origins[key] = None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -153,5 +153,8 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _read_on_import(environment: Mapping[str, str]) -> frozenset[tuple[str, str]]:
-    return frozenset(item for item in environment.items() if item[0].startswith(_READ_ON_IMPORT))
+def _inherited(environment: Mapping[str, str]) -> tuple[Any, ...]:
+    """What children have of the process, and the thread, that they are started from, and can't be told later."""
+    read = (item for item in environment.items() if item[0].startswith(_READ_ON_IMPORT))
+    niceness = os.getpriority(os.PRIO_PROCESS, 0)  # of this thread, on Linux, as are its cores
+    return os.getpid(), niceness, frozenset(os.sched_getaffinity(0)), frozenset(read)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from codegen import warm
+from codegen.ahead import stand_back
 from codegen.child import INTERPRETED, Child, ChildFailed
 from codegen.gpu import find_gpu
 from codegen.outcome import BadInput
@@ -57,6 +59,18 @@ def test_a_child_has_the_environment_and_the_folder_of_the_moment(
         monkeypatch.setenv("MARK", mark)
         monkeypatch.chdir(folder)
         assert f"({mark!r}, {str(folder)!r})" in said_on_import(tmp_path, code)
+
+
+def test_what_a_thread_starts_stands_back_as_it_does_and_what_others_start_does_not() -> None:
+    def niceness() -> int:
+        with Child("devices", env=NO_GPU) as child:
+            assert parent_of(child.pid) != os.getpid()
+            return os.getpriority(os.PRIO_PROCESS, child.pid)
+
+    before = niceness()
+    with ThreadPoolExecutor(1, initializer=stand_back) as pool:
+        assert pool.submit(niceness).result() == 19
+    assert niceness() == before == os.getpriority(os.PRIO_PROCESS, 0)
 
 
 def test_a_child_that_may_see_a_gpu_is_a_process_like_any_other() -> None:
