@@ -102,14 +102,11 @@ def fork(role: str, env: Mapping[str, str], memory_bytes: int, fds: Sequence[int
     if not _NO_GPU.items() <= env.items():
         return None
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **env}
-    told = {
-        "environment": environment,
-        "folder": str(Path.cwd()),
-        "memory": memory_bytes,
-    }
     try:
+        folder = str(Path.cwd())  # which may be gone
         with _making:
             origin = _of_role(role, env, environment)
+        told = {"environment": environment, "folder": folder, "memory": memory_bytes}
         return Fork(origin, origin.ask(told, fds)) if origin else None
     except OSError:
         return None
