@@ -148,6 +148,7 @@ def added(
         and (fits := occupancy_of(gpu, result)).reason is None
     ]
     kept = [fitted(row) for row in rows if row.status == "kept" and row.resources]
+    limit -= sum(row.status == "kept" and not row.resources for row in rows)
     return [
         Row(
             one.config,

@@ -196,7 +196,9 @@ def row_with(row: Row, standing: Standing, terms: Terms) -> Row:
         return pruned(row)
     fault = fault_of(standing.checkup)
     return (
-        looked_at(row) if fault is None else replace(row, status="dropped", reason=fault, dropped_at="verify")
+        looked_at(row)
+        if fault is None
+        else replace(row, status="dropped", reason=fault, dropped_at="verify")
     )
 
 
