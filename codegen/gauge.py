@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 import triton
+from triton.compiler.errors import CompilationError
+from triton.runtime.errors import InterpreterError
 
 from codegen import examine, sensors, timing
 from codegen.evidence import REFERENCE_REFUSES
@@ -133,7 +135,8 @@ class Gauge:
             }
         if self._device == "cuda":
             torch.cuda.empty_cache()
-        if not given and not seen.functions and not seen.kernels and not of_the_moment(why):
+        nothing_ran = not (seen.functions or seen.kernels) or _not_compiled(error)
+        if not given and nothing_ran and not of_the_moment(why):
             return {"refused": f"takes no such inputs: {why}"}
         return {"fault": why, "over": True}
 
@@ -244,6 +247,13 @@ class Gauge:
         if result["right"]:
             return None
         return f"relative error {result['relative_error'] or float('nan'):.2g}"
+
+
+def _not_compiled(error: Exception) -> bool:
+    """Whether Triton refuses a kernel as it reads it. The interpreter reads what it runs, and checks shapes alike."""
+    return isinstance(error, CompilationError) or (
+        isinstance(error, InterpreterError) and "must be a power of 2" in str(error)
+    )
 
 
 def _first(text: str) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch._dynamo  # what FakeTensorMode imports: here, a process that is forked has it already
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from triton.runtime.autotuner import Autotuner
 from triton.runtime.autotuner import Config as TritonConfig

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from codegen.cases import show
-from codegen.child import MEMORY_LIMIT_BYTES, NO_LIMIT, Child, ChildFailed
+from codegen.child import INTERPRETED, MEMORY_LIMIT_BYTES, NO_LIMIT, Child, ChildFailed
 from codegen.closing import Closing
 from codegen.evidence import Case, Checkup, Clocks, Finding, Launched, Machine, Race, Subject
 from codegen.gpu import GpuSpec
@@ -249,9 +249,9 @@ class Device(Closing):
             self._child = Child(
                 "measure",
                 env={
-                    "TRITON_INTERPRET": "1" if gpu else "0",
+                    "TRITON_INTERPRET": "0",
                     "TRITON_DISABLE_LINE_INFO": "1",  # so that what was compiled ahead is found again
-                    **({"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"} if gpu else {}),
+                    **(INTERPRETED if gpu else {}),
                 },
                 memory_bytes=MEMORY_LIMIT_BYTES if gpu else NO_LIMIT,
             )

@@ -92,7 +92,8 @@ class Compiler(Closing):
             "TRITON_DISABLE_LINE_INFO": "1",
         }
         if not here:
-            env["CUDA_VISIBLE_DEVICES"] = ""
+            # What a file wraps in torch.compile runs as it is: no GPU is there that it could be compiled for.
+            env |= {"CUDA_VISIBLE_DEVICES": "", "TORCHDYNAMO_DISABLE": "1"}
         memory = NO_LIMIT if here else MEMORY_LIMIT_BYTES
         self._child = Child("compile", env=env, memory_bytes=memory, stop=self._stop)
         self._source, self._gpu, self._here = source, gpu, here

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from codegen.child import Child, ChildFailed
+from codegen.child import INTERPRETED, Child, ChildFailed
 from codegen.closing import Closing
 from codegen.gpu import GpuSpec
 from codegen.inputs import (
@@ -304,8 +304,7 @@ class _Bench(Closing):
             self._child = Child(
                 "interpret",
                 stop=self._stop,
-                # One thread, so that the same sums come out in the same order.
-                env={"CUDA_VISIBLE_DEVICES": "", "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
+                env=INTERPRETED,
             )
             try:
                 self._ask(self._child, op="load", gpu=asdict(self._gpu))

@@ -35,7 +35,7 @@ FLOORS = {
     "toolchain": """
         build child devices examine failure fitting forced gauge guard here interpret journaled launch load local_gpu
         measure noting nsight on_gpu patched pretend reference repair replay sensors spelled_out subjects timing toolchain trace
-        tracing trial verify watch worker
+        tracing trial verify warm watch worker
         workload
     """,
     "shell": """

@@ -113,13 +113,13 @@ def test_a_config_that_takes_the_interpreter_down_costs_only_itself(tmp_path):
 
 
 def test_a_config_that_never_ends_costs_only_itself(tmp_path, monkeypatch):
-    monkeypatch.setattr("codegen.verify.RUN_SECONDS", 8)
+    monkeypatch.setattr("codegen.verify.RUN_SECONDS", 3)
     code = SCALE.replace(
         "    x = tl.load", "    while BLOCK == 256:\n        pass\n    x = tl.load"
     )
     right, endless, also_right = check(tmp_path, code, "float32[100000]", reference="3 * x")
     assert isinstance(right, Accuracy) and isinstance(also_right, Accuracy)
-    assert isinstance(endless, Rejected) and "ran longer than 8 s" in endless.reason
+    assert isinstance(endless, Rejected) and "ran longer than 3 s" in endless.reason
 
 
 def test_a_wrapper_that_wants_whole_tiles_gets_them_and_the_report_says_so(tmp_path):
@@ -170,11 +170,19 @@ def get_init_inputs():
 """
 
 
-def test_a_problem_file_gives_inputs_init_inputs_and_what_is_right(tmp_path):
-    code = SCALE.replace(
+# Small blocks: for two dimensions the small sizes are two of the largest, squared.
+OF_ROWS = (
+    SCALE.replace("512", "64")
+    .replace("256", "32")
+    .replace("128", "16")
+    .replace(
         "nn.Module):", "nn.Module):\n    def __init__(self, rows):\n        super().__init__()\n"
     )
-    results = check(tmp_path, code, None, problem=PROBLEM)
+)
+
+
+def test_a_problem_file_gives_inputs_init_inputs_and_what_is_right(tmp_path):
+    results = check(tmp_path, OF_ROWS, None, problem=PROBLEM)
     assert all(isinstance(result, Accuracy) for result in results)
     assert results[0].against == "float64 Model of problem.py"
 
@@ -183,11 +191,16 @@ def test_a_problem_without_named_sizes_is_cut_to_small_ones(tmp_path):
     problem = PROBLEM.replace("torch.rand(N, N)", "torch.rand(4096, 4096)").replace(
         "return [N]", "return [4096]"
     )
-    code = SCALE.replace(
-        "nn.Module):", "nn.Module):\n    def __init__(self, rows):\n        super().__init__()\n"
-    )
-    results = check(tmp_path, code, None, problem=problem)
+    results = check(tmp_path, OF_ROWS, None, problem=problem)
     assert all(isinstance(result, Accuracy) and "4096" not in result.inputs for result in results)
+
+
+def test_what_is_wrapped_in_torch_compile_runs_as_it_is(tmp_path):
+    code = SCALE.replace(
+        "def scale(x)", "@torch.compile\ndef twice(x):\n    return x + x\n\n\ndef scale(x)"
+    ).replace("return y", "return twice(y)")
+    results = check(tmp_path, code, "float32[100000]", reference="6 * x")
+    assert all(isinstance(result, Accuracy) for result in results)
 
 
 def test_weights_are_the_problems(tmp_path):
