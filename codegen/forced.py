@@ -120,6 +120,8 @@ def _meant(
     config = tuner.configs[pick.config]
     if pick.warps is not None and pick.stages is not None:
         config = with_knobs(config, pick.warps, pick.stages)
+    if tuner.early_config_prune is None:  # at once: timed calls come through here
+        return config
     left = standing(tuner, args, kwargs, config)
     if config in left:
         return config

@@ -116,7 +116,8 @@ class Gauge:
             return said
         if not setting.intact():
             self._subjects.forget_settings()
-            said["fault"] = "writes into memory that it was not given"
+            if said.get("refused") != PRUNED:
+                said["fault"] = "writes into memory that it was not given"
         if not said.get("fault") and (missed := set(on_trial) - seen.kernels):
             said["refused"] = f"{missed.pop()[0]} was not launched"
         return said

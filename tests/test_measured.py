@@ -122,6 +122,16 @@ def test_what_the_file_prunes_is_neither_timed_nor_added_and_originals_stay():
     assert passed_over(done, (256, 2, 3)).reason == PRUNED
 
 
+def test_what_the_file_prunes_stays_when_fewer_are_asked_for():
+    def stands(subject, case):
+        return not subject.path or knobs(subject)[0] != 512
+
+    bench = PlantedBench(planted({(256, 4, 3): 50.0}), launched=stands, refused=PRUNED)
+    done = retune(bench, max_configs=2)
+    (site,) = done.report.sites
+    assert [row.status for row in site.rows] == ["dropped", "kept", "kept"]
+
+
 def test_the_fastest_is_added_and_the_originals_stay():
     done = retune(PlantedBench(planted({(256, 2, 3): 50.0, (512, 4, 4): 60.0, (128, 4, 3): 80.0})))
     (site,) = done.report.sites
