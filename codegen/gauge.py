@@ -16,7 +16,7 @@ from codegen import examine, sensors, timing
 from codegen.evidence import REFERENCE_REFUSES
 from codegen.failure import explain, of_the_moment
 from codegen.gpu import GpuSpec
-from codegen.outcome import BadInput
+from codegen.outcome import PRUNED, BadInput
 from codegen.patched import unpatched
 from codegen.pretend import pretend_gpu
 from codegen.reference import Outputs, Reference, distance, paired, worst
@@ -109,12 +109,15 @@ class Gauge:
             self._synchronize()
         except Exception as error:  # foreign code: whatever it raises is a finding
             said = self._raised(error, subject, seen, given)
+        on_trial = [(choice["kernel"], choice["line"]) for choice in subject["choices"][:1]]
+        if any(map(seen.picked.untried, on_trial)):  # what ran stands in for it
+            said = {"refused": PRUNED} | dict.fromkeys(said.keys() & {"poisoned"}, True)
         if "poisoned" in said:
             return said
         if not setting.intact():
             self._subjects.forget_settings()
-            said["fault"] = "writes into memory that it was not given"
-        on_trial = [(choice["kernel"], choice["line"]) for choice in subject["choices"][:1]]
+            if said.get("refused") != PRUNED:
+                said["fault"] = "writes into memory that it was not given"
         if not said.get("fault") and (missed := set(on_trial) - seen.kernels):
             said["refused"] = f"{missed.pop()[0]} was not launched"
         return said
@@ -212,8 +215,14 @@ class Gauge:
         course: timing.Course,
     ) -> timing.Racer:
         # Compiled and run once under watch: warm calls come without it.
-        self._subjects.runner(subject, reference, terms, Observed())(course.next())
+        seen = Observed()
+        self._subjects.runner(subject, reference, terms, seen)(course.next())
         torch.cuda.synchronize()
+        if any(
+            seen.picked.untried((choice["kernel"], choice["line"]))
+            for choice in subject["choices"][:1]
+        ):
+            raise BadInput(PRUNED)
         self._progress({"step": "run"})
         call, context = self._subjects.called(subject, reference, terms)
         racer = timing.Racer(subject["label"], call, context)

@@ -17,7 +17,7 @@ from codegen.closing import Closing
 from codegen.evidence import Case, Checkup, Clocks, Finding, Launched, Machine, Race, Subject
 from codegen.gpu import GpuSpec
 from codegen.inputs import TensorSpec, to_wire
-from codegen.outcome import BadInput
+from codegen.outcome import PRUNED, BadInput
 from codegen.precision import PROMISES
 from codegen.verify import Against
 
@@ -269,7 +269,8 @@ def _first_fault(findings: Sequence[Finding]) -> str | None:
         if finding.fault:
             return f"{finding.fault} (on {finding.case})"
     # What it refuses it cannot get wrong; but then something must be left that it takes.
-    if findings and all(finding.refused for finding in findings):
+    pruned = any(finding.refused == PRUNED for finding in findings)
+    if findings and not pruned and all(finding.refused for finding in findings):
         return f"nothing could be checked: {findings[0].refused} (on {findings[0].case})"
     return None
 

@@ -43,9 +43,13 @@ class Accuracy:
     against: str  # what the reference is: `float64 A.T @ B.T`, `the other configs`
 
 
+# Of a config that Triton launches at none of the sizes at hand: nothing is known of it, and nothing wrong with it.
+PRUNED = "pruned at these sizes by prune_configs_by: not tried"
+
+
 @dataclass(frozen=True)
 class Rejected:
-    """A config that is out, the stage that said so (`compile`, `launch`, `verify`), and why."""
+    """A config that is out, the stage that said so (`compile`, `launch`, `verify`; `prune`: only not tried), and why."""
 
     stage: str
     reason: str

@@ -71,7 +71,7 @@ class Subjects:
         self, subject: dict[str, Any], reference: Reference, terms: dict[str, Any], seen: Observed
     ) -> Callable[[list[Any]], Outputs]:
         """What calls the subject with inputs, its configs forced; notes in `seen` what is launched."""
-        call, context = self.called(subject, reference, terms)
+        call, context = self.called(subject, reference, terms, seen)
         step = (
             "interpret" if self._interpreted else "baseline" if subject["path"] is None else "run"
         )
@@ -85,9 +85,13 @@ class Subjects:
         return run
 
     def called(
-        self, subject: dict[str, Any], reference: Reference, terms: dict[str, Any]
+        self,
+        subject: dict[str, Any],
+        reference: Reference,
+        terms: dict[str, Any],
+        seen: Observed | None = None,
     ) -> tuple[Callable[[list[Any]], Outputs], Context]:
-        """A function of the inputs, and the context to call it in."""
+        """A function of the inputs, and the context to call it in; which picks run is noted in `seen`."""
         if subject["path"] is None:
             call = self._baseline(subject["baseline"], reference)
             return call, lambda: library_precision(terms["promise"])
@@ -107,7 +111,7 @@ class Subjects:
 
         @contextlib.contextmanager
         def context() -> Iterator[None]:
-            with self._present(), forced(picks):
+            with self._present(), forced(picks, picked=seen.picked if seen else None):
                 yield
 
         return lambda values: flat(model(*values)), context

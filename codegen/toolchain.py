@@ -14,7 +14,7 @@ from codegen.closing import Closing
 from codegen.config import Config, Source
 from codegen.gpu import GpuSpec
 from codegen.inputs import InputSpec, from_wire, to_wire
-from codegen.outcome import BadInput, Rejected, Resources
+from codegen.outcome import PRUNED, BadInput, Rejected, Resources
 
 IMPORT_SECONDS = 60
 LAUNCH_SECONDS = 60
@@ -260,6 +260,8 @@ def _live_config(config: dict[str, Any]) -> Config:
 def _built(answer: dict[str, Any]) -> Built | Rejected:
     if "rejected" in answer:
         return Rejected("compile", answer["rejected"])
+    if "pruned" in answer:
+        return Rejected("prune", PRUNED)
     return Built(
         Resources(**{name: answer[name] for name in Resources.__annotations__}),
         answer["grid"],

@@ -22,7 +22,7 @@ from codegen.inputs import (
     small_sizes,
     to_wire,
 )
-from codegen.outcome import UNWRITTEN, Accuracy, BadInput, Refused, Rejected
+from codegen.outcome import PRUNED, UNWRITTEN, Accuracy, BadInput, Refused, Rejected
 from codegen.toolchain import IMPORT_SECONDS, LiveSite, UserFile
 
 RUN_SECONDS = 120  # one config on small inputs
@@ -143,6 +143,7 @@ def _small_inputs(
 
 
 def _all_wrong(source: UserFile, results: list[Rejected]) -> BadInput:
+    results = [result for result in results if result.stage != "prune"] or results
     reasons = {result.reason for result in results}
     why = results[0].reason if len(reasons) == 1 else f"for instance {results[0].reason}"
     return BadInput(
@@ -221,6 +222,8 @@ class _Bench(Closing):
             return Rejected("verify", f"{failure} (in the interpreter, on {self._shown})")
         if not answer:
             return None
+        if answer.get("pruned"):
+            return Rejected("prune", PRUNED)
         accuracy = self._accuracy(answer)
         if answer["narrowed"]:
             return Rejected("verify", f"{answer['narrowed']} (on {self._shown})", accuracy)

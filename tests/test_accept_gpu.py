@@ -19,6 +19,7 @@ from codegen.fitting import forward_inputs
 from codegen.gpu import find_gpu
 from codegen.inputs import describe
 from codegen.measure import Device
+from codegen.outcome import PRUNED
 from codegen.precision import promise_of
 from codegen.problem import Problem
 from codegen.render import choose, render
@@ -65,6 +66,20 @@ def test_a_good_kernel_is_right_ten_times_out_of_ten(case: Planted, bench: Devic
         assert all(finding.refused is None for each in checkups for finding in each.findings)
         if "atomics" not in case.path.stem:
             assert all(checkup.repeatable for checkup in checkups)
+
+
+@pytest.mark.parametrize("case", planted("pruned"), ids=lambda case: case.path.stem)
+def test_a_config_is_neither_judged_nor_timed_where_its_file_prunes_it(
+    case: Planted, bench: Device
+) -> None:
+    cases, subjects = case.cases(given=True), case.subjects()
+    checkups = bench.check(subjects, cases, case.against_reference, case.promise)
+    assert [checkup.fault for checkup in checkups] == [None] * len(checkups)
+    first = [checkup.findings[0].refused for checkup in checkups]
+    assert first == [PRUNED, PRUNED, None, None]
+    race = bench.race(subjects, cases[0], 5, case.against_reference, case.promise)
+    assert race.labels == tuple(subject.label for subject in subjects[2:])
+    assert all(PRUNED in why for _, why in race.failures)
 
 
 @pytest.mark.parametrize("says", ["by its promise", "by a reference that casts up"])
