@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# What a NaN that no reference has comes from: memory that is handed out, or lies beyond an input's end, holds them.
+UNWRITTEN = "elements never written, or memory read that nobody wrote"
+
 
 class BadInput(Exception):
     """The input can't be used: one line saying what, where, why and what to do. Exit status 2."""
@@ -31,7 +34,7 @@ class Accuracy:
     """How far a result is from the reference.
 
     `relative_error` is ||out - ref|| / ||ref|| (Frobenius); `max_error` is max|out - ref| over the root
-    mean square of ref. Both are NaN when an output element was never written.
+    mean square of ref. Both are NaN when an element is that is finite in ref.
     """
 
     relative_error: float

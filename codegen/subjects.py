@@ -17,7 +17,8 @@ from codegen.load import import_file, model_class, parameters
 from codegen.outcome import BadInput
 from codegen.patched import unpatched
 from codegen.pretend import PretendCuda
-from codegen.reference import Outputs, Reference, flat, library_precision
+from codegen.products import library_precision
+from codegen.reference import Outputs, Reference, flat
 from codegen.sections import MODEL_CLASS
 from codegen.timing import Context
 from codegen.watch import Observed, watching

@@ -22,7 +22,7 @@ from codegen.inputs import (
     small_sizes,
     to_wire,
 )
-from codegen.outcome import PRUNED, Accuracy, BadInput, Refused, Rejected
+from codegen.outcome import PRUNED, UNWRITTEN, Accuracy, BadInput, Refused, Rejected
 from codegen.toolchain import IMPORT_SECONDS, LiveSite, UserFile
 
 RUN_SECONDS = 120  # one config on small inputs
@@ -231,7 +231,7 @@ class _Bench(Closing):
             return accuracy
         return Rejected(
             "verify",
-            f"wrong: {_error(accuracy)} against {accuracy.against} on {self._shown}",
+            _wrong(accuracy, accuracy.against),
             accuracy,
         )
 
@@ -258,7 +258,7 @@ class _Bench(Closing):
             )
         for index, unwritten in zip(ran, answer["unwritten"], strict=True):
             if unwritten:
-                reason = f"wrong: elements never written (NaN) that other configs write, on {self._shown}"
+                reason = f"wrong: NaN where other configs have none, on {self._shown}: {UNWRITTEN}"
                 nothing = Accuracy(math.nan, math.nan, self._shown, str(self._against))
                 results[index] = Rejected("verify", reason, nothing)
         complete = [place for place, unwritten in enumerate(answer["unwritten"]) if not unwritten]
@@ -282,7 +282,7 @@ class _Bench(Closing):
                 if answer[best][place]["agree"]
                 else Rejected(
                     "verify",
-                    f"wrong: {_error(accuracy)} against the {agreeing[best]} configs that agree, on {self._shown}",
+                    _wrong(accuracy, f"the {agreeing[best]} configs that agree,"),
                     accuracy,
                 )
             )
@@ -333,7 +333,7 @@ class _Bench(Closing):
         self._outputs.cleanup()
 
 
-def _error(accuracy: Accuracy) -> str:
+def _wrong(accuracy: Accuracy, against: str) -> str:
     if math.isnan(accuracy.relative_error):
-        return "elements that were never written (NaN)"
-    return f"relative error {accuracy.relative_error:.2g}"
+        return f"wrong: NaN against {against} on {accuracy.inputs}: {UNWRITTEN}"
+    return f"wrong: relative error {accuracy.relative_error:.2g} against {against} on {accuracy.inputs}"

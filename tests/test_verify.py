@@ -48,7 +48,9 @@ def test_one_wrong_element_is_seen(tmp_path, dtype):
     )
     right, wrong, also_right = check(tmp_path, code, f"{dtype}[100000]", reference="3 * x")
     assert isinstance(right, Accuracy) and isinstance(also_right, Accuracy)
-    assert isinstance(wrong, Rejected) and "never written (NaN)" in wrong.reason
+    assert (
+        isinstance(wrong, Rejected) and "never written, or memory read that nobody" in wrong.reason
+    )
 
 
 def test_a_result_of_fewer_bits_than_the_librarys_is_refused_though_it_is_near(tmp_path):
@@ -72,6 +74,54 @@ def test_rounding_to_fewer_bits_on_the_way_is_seen_where_the_library_does_not(tm
     assert all(isinstance(result, Accuracy) for result in results)
     with pytest.raises(BadInput, match=r"wrong: relative error 0\.00\d+ against float64 3 \* x"):
         check(tmp_path, rounding, "bfloat16[100000]", reference="3 * x.float()")
+
+
+PRODUCTS = Path(__file__).parent / "cases" / "accept"
+CAST_UP = {
+    "an expression": {"reference": "A.float() @ B.float()"},
+    "a Model": {"problem": """
+import torch
+
+
+class Model(torch.nn.Module):
+    def forward(self, A, B):
+        return torch.matmul(A.to(torch.float32), B.to(torch.float32))
+
+
+def get_inputs():
+    return [torch.rand(512, 256).bfloat16(), torch.rand(256, 768).bfloat16()]
+
+
+def get_init_inputs():
+    return []
+"""},
+}
+
+
+HALVES = "bfloat16[512,256] bfloat16[256,768]"
+
+
+@pytest.mark.parametrize("says", CAST_UP.values(), ids=CAST_UP)
+def test_a_reference_that_casts_up_allows_what_float32_loses(tmp_path, says):
+    """Its own sums are in float32 too: those of another order are as right."""
+    code = (PRODUCTS / "good" / "halves_summed_in_float32.py").read_text()
+    for result in check(tmp_path, code, None if "problem" in says else HALVES, **says):
+        assert isinstance(result, Accuracy) and 1e-8 < result.relative_error < 1e-6
+
+
+def test_a_reference_that_casts_up_allows_no_rounding_to_the_operands_type(tmp_path):
+    code = (PRODUCTS / "bad" / "rounds_on_the_way_to_float32.py").read_text()
+    with pytest.raises(BadInput, match=r"no config gives a right result.*: relative error 0\.00"):
+        check(tmp_path, code, HALVES, **CAST_UP["an expression"])
+
+
+@pytest.mark.parametrize("reference", ["3 * x", None])
+def test_a_read_beyond_an_inputs_end_is_called_one_too(tmp_path, reference):
+    """Every element is written: the last one from memory that nobody wrote."""
+    code = SCALE.replace("x_ptr + i,", "x_ptr + i + ((i == n - 1) & (BLOCK == 256)),")
+    _, wrong, _ = check(tmp_path, code, "float32[100000]", reference=reference)
+    said = "elements never written, or memory read that nobody wrote"
+    assert isinstance(wrong, Rejected) and wrong.reason.endswith(said)
 
 
 def test_without_a_reference_the_minority_is_named(tmp_path):
