@@ -77,10 +77,10 @@ def verify(
     the sizes as given, if those can be interpreted) decide; `Accuracy.inputs` says which did. Once `stop` is
     set it ends soon, with an error.
 
-    Raises BadInput when the wrapper refuses all of these, when the reference fails, or when every config is
-    wrong; Refused when configs disagree and none is in the majority.
+    Raises BadInput when the wrapper refuses all of these, when the reference fails, or when no config runs; Refused
+    when every config is wrong, or when configs disagree and none is in the majority.
     """
-    failure: BadInput | None = None
+    failure: BadInput | Refused | None = None
     with _Bench(source, gpu, against, stop) as bench:
         for specs, sizes in _small_inputs(inputs, sides):
             try:
@@ -142,11 +142,13 @@ def _small_inputs(
             yield specs, sizes
 
 
-def _all_wrong(source: UserFile, results: list[Rejected]) -> BadInput:
+def _all_wrong(source: UserFile, results: list[Rejected]) -> BadInput | Refused:
     results = [result for result in results if result.stage != "prune"] or results
     reasons = {result.reason for result in results}
     why = results[0].reason if len(reasons) == 1 else f"for instance {results[0].reason}"
-    return BadInput(
+    # Where none gave anything to look at, it is the file that can't be used.
+    looked_at = any(result.accuracy for result in results)
+    return (Refused if looked_at else BadInput)(
         f"{source.name}: no config gives a right result, so there is nothing to keep: {why}"
     )
 
