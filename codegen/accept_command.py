@@ -13,7 +13,7 @@ from codegen.accept import accept as accept_measured
 from codegen.benches import awake, interpreted, is_to_be_measured, on_this_gpu, remark
 from codegen.contest import Terms
 from codegen.dossier import Dossier
-from codegen.fitting import forward_inputs
+from codegen.fitting import model_inputs
 from codegen.inputs import describe
 from codegen.job import STDIN, Job, Options, open_job
 from codegen.judge import MARGIN
@@ -108,10 +108,10 @@ def accept(
         and not (inputs or problem or reference or precision)
         and gpu in (None, spec.gpu.key)
     )
-    if spec and not (inputs or problem or reference):
-        inputs = (" ".join(describe(forward_inputs(spec.problem))),)
-        reference = spec.problem.reference
+    if spec:
         gpu = gpu or spec.gpu.key
+    if spec and not (inputs or problem or reference):
+        inputs, reference = _by_record(file, spec)
         precision = precision or promise_of(spec.problem)
     options = Options(
         path=file,
@@ -146,6 +146,14 @@ def accept(
         put_findings(Path(file).with_suffix(".json"), dossier)
     _write(dossier, Path(file), json_path, html_path)
     return ACCEPTED if done.verdict.accepted else REFUSED
+
+
+def _by_record(file: str, spec: Spec) -> tuple[tuple[str, ...], str]:
+    """Inputs and reference of a rendered file. Raises BadInput where its record does not hold them."""
+    try:
+        return (" ".join(describe(model_inputs(spec))),), spec.reference
+    except BadInput as error:
+        raise BadInput(f"{file}: {error}") from None
 
 
 def recorded(path: Path) -> Spec | None:

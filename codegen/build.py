@@ -15,9 +15,12 @@ from functools import partial
 from typing import Any
 
 import triton
+from triton.runtime.cache import triton_key
 
 from codegen.failure import explain
 from codegen.hazard import why_unsafe
+
+triton_key()  # hashes Triton, half a gigabyte, once a process: not in every fork that compiles
 
 
 def resources(kernel: Any, known: Mapping[str, dict[str, Any]]) -> dict[str, Any]:

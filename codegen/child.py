@@ -14,29 +14,27 @@ import resource
 import selectors
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from codegen.closing import Closing
+from codegen.warm import Fork, command, fork
 
 MEMORY_LIMIT_BYTES = 12 << 30
 # For a child that uses a GPU: CUDA reserves far more address space than it fills, so a limit would say nothing.
 NO_LIMIT = resource.RLIM_INFINITY
+# Of a child that runs kernels in Triton's interpreter.
+INTERPRETED = {
+    "TRITON_INTERPRET": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+    "OMP_NUM_THREADS": "1",  # so that the same sums come out in the same order
+    "TORCHDYNAMO_DISABLE": "1",  # what a file wraps in torch.compile runs as it is
+}
 _KILL_WAIT_SECONDS = 5
 _STOP_SECONDS = 0.2  # how soon a stop is noticed
-
-
-def program(entry: str) -> str:
-    """What `python -P -c` runs to start a function of `codegen.worker`."""
-    package = str(Path(__file__).parent.parent)
-    # This very package, whatever is installed; and (-P) nothing from the folder the user happens to be in,
-    # which may well hold a `codegen` of its own.
-    return f"import sys; sys.path.insert(0, {package!r}); from codegen.worker import {entry}; {entry}()"
 
 
 class ChildFailed(Exception):
@@ -66,10 +64,12 @@ class Child(Closing):
         self._answer = os.fdopen(answer_read, "rb", buffering=0)
         # Whatever the child prints goes here: kept for its last line, which says why it died.
         self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed in close()
-        arguments = (role, str(ask_read), str(answer_write), str(memory_bytes))
+        fds = (ask_read, answer_write, self._output.fileno())
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", program("main"), *arguments],
+            self._process: Fork | subprocess.Popen[bytes] = fork(
+                role, env, memory_bytes, fds
+            ) or subprocess.Popen(
+                command("main", role, str(ask_read), str(answer_write), str(memory_bytes)),
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=subprocess.STDOUT,
@@ -82,6 +82,10 @@ class Child(Closing):
             os.close(answer_write)
         self._buffer = b""
         self._memory_bytes = memory_bytes
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def ask(
         self,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from codegen.cases import show
 from codegen.evidence import Case, Checkup, Choice, Subject
-from codegen.judge import fault_of
+from codegen.judge import fault_of, untried
 from codegen.measure import Bench
 from codegen.toolchain import LiveSite, Progress
 from codegen.verify import Against
@@ -142,7 +142,8 @@ def _again_beside_right_ones(
 
 def first_right(standings: Sequence[Standing]) -> dict[int, Entry]:
     """Of each kernel the first config that is right; kernels that have none are left out."""
-    return first_of([each.entry for each in standings if each.right])
+    shown = [each.entry for each in standings if each.right and not untried(each.checkup)]
+    return first_of(shown)
 
 
 def first_of(entries: Sequence[Entry]) -> dict[int, Entry]:

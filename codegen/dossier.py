@@ -40,7 +40,7 @@ class Entry:
     config: str  # for a reader: `BLOCK_M=64, BLOCK_N=128, num_warps=4, num_stages=3`
     choice: Choice
     checkup: Checkup
-    resources: Resources | None = None  # None: it does not compile
+    resources: Resources | None = None  # None: it does not compile, or is pruned
     blocks_per_sm: int | None = None
     occupancy_percent: float | None = None
     times_us: tuple[float | None, ...] = ()  # for each contest; None: it took part in no race

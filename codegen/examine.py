@@ -10,6 +10,7 @@ import torch
 
 from codegen.guard import Allocating, Guarded, same_bits
 from codegen.inputs import InputSpec
+from codegen.outcome import UNWRITTEN
 from codegen.reference import (
     Bounds,
     Outputs,
@@ -192,7 +193,7 @@ def _compare(outputs: Outputs, expected: Outputs, setting: Setting) -> dict[str,
     result = worst([distance(out, ref) for out, ref in pairs], setting.allowed)
     fault = None
     if result["relative_error"] is None:
-        fault = "not finite where the reference is: elements never written, or memory read that nobody wrote"
+        fault = f"not finite where the reference is: {UNWRITTEN}"
         if setting.depends is not None:
             fault = (
                 "not finite where the reference is, with NaN and infinities elsewhere in the inputs"

@@ -10,11 +10,12 @@ from pathlib import Path
 from codegen.config import Config
 from codegen.gpu import GpuSpec
 from codegen.inputs import InputSpec, TensorSpec
+from codegen.interface import unpermuted
 from codegen.occupancy import occupancy
-from codegen.outcome import Rejected
+from codegen.outcome import BadInput, Rejected
 from codegen.problem import Problem
 from codegen.render import choose, render
-from codegen.spec import Configs
+from codegen.spec import Configs, Spec
 from codegen.toolchain import Built, Compilation, Compiler, UserFile
 
 Compiled = dict[tuple[str, Config], Built | Rejected]  # by kernel and config
@@ -117,3 +118,28 @@ def forward_inputs(problem: Problem) -> tuple[InputSpec, ...]:
         elif step.op == "residual":
             inputs.append(TensorSpec(problem.out_dtype, (*problem.batch, problem.m, problem.n)))
     return tuple(inputs)
+
+
+def model_inputs(spec: Spec) -> tuple[InputSpec, ...]:
+    """What the rendered ModelNew's `forward` takes, where its parameters have other names or dimensions in another order.
+
+    Raises BadInput for a parameter that no operand is made of.
+    """
+    found = {}
+    for operand, tensor in zip(spec.model.operands, forward_inputs(spec.problem), strict=True):
+        name, order = unpermuted(operand)
+        assert isinstance(tensor, TensorSpec)
+        if order is not None:
+            shape = [tensor.shape[order.index(place)] for place in range(len(order))]
+            turned = order[-2] > order[-1] and tensor.structure in ("tril", "triu")
+            other = "triu" if tensor.structure == "tril" else "tril"
+            tensor = replace(
+                tensor, shape=tuple(shape), structure=other if turned else tensor.structure
+            )
+        found[name] = tensor
+    for name in spec.model.arguments:
+        if name not in found:
+            raise BadInput(
+                f"nothing is known of forward's {name}: say what it is, with --inputs or --problem"
+            )
+    return tuple(found[name] for name in spec.model.arguments)

@@ -9,12 +9,14 @@ from typing import Any
 
 import torch
 import triton
+from triton.compiler.errors import CompilationError
+from triton.runtime.errors import InterpreterError
 
 from codegen import examine, sensors, timing
 from codegen.evidence import REFERENCE_REFUSES
 from codegen.failure import explain, of_the_moment
 from codegen.gpu import GpuSpec
-from codegen.outcome import BadInput
+from codegen.outcome import PRUNED, BadInput
 from codegen.patched import unpatched
 from codegen.pretend import pretend_gpu
 from codegen.reference import Outputs, Reference, distance, paired, worst
@@ -107,12 +109,15 @@ class Gauge:
             self._synchronize()
         except Exception as error:  # foreign code: whatever it raises is a finding
             said = self._raised(error, subject, seen, given)
+        on_trial = [(choice["kernel"], choice["line"]) for choice in subject["choices"][:1]]
+        if any(map(seen.picked.untried, on_trial)):  # what ran stands in for it
+            said = {"refused": PRUNED} | dict.fromkeys(said.keys() & {"poisoned"}, True)
         if "poisoned" in said:
             return said
         if not setting.intact():
             self._subjects.forget_settings()
-            said["fault"] = "writes into memory that it was not given"
-        on_trial = [(choice["kernel"], choice["line"]) for choice in subject["choices"][:1]]
+            if said.get("refused") != PRUNED:
+                said["fault"] = "writes into memory that it was not given"
         if not said.get("fault") and (missed := set(on_trial) - seen.kernels):
             said["refused"] = f"{missed.pop()[0]} was not launched"
         return said
@@ -131,7 +136,8 @@ class Gauge:
             }
         if self._device == "cuda":
             torch.cuda.empty_cache()
-        if not given and not seen.functions and not seen.kernels and not of_the_moment(why):
+        nothing_ran = not (seen.functions or seen.kernels) or _not_compiled(error)
+        if not given and nothing_ran and not of_the_moment(why):
             return {"refused": f"takes no such inputs: {why}"}
         return {"fault": why, "over": True}
 
@@ -209,8 +215,14 @@ class Gauge:
         course: timing.Course,
     ) -> timing.Racer:
         # Compiled and run once under watch: warm calls come without it.
-        self._subjects.runner(subject, reference, terms, Observed())(course.next())
+        seen = Observed()
+        self._subjects.runner(subject, reference, terms, seen)(course.next())
         torch.cuda.synchronize()
+        if any(
+            seen.picked.untried((choice["kernel"], choice["line"]))
+            for choice in subject["choices"][:1]
+        ):
+            raise BadInput(PRUNED)
         self._progress({"step": "run"})
         call, context = self._subjects.called(subject, reference, terms)
         racer = timing.Racer(subject["label"], call, context)
@@ -236,6 +248,13 @@ class Gauge:
         if result["right"]:
             return None
         return f"relative error {result['relative_error'] or float('nan'):.2g}"
+
+
+def _not_compiled(error: Exception) -> bool:
+    """Whether Triton refuses a kernel as it reads it. The interpreter reads what it runs, and checks shapes alike."""
+    return isinstance(error, CompilationError) or (
+        isinstance(error, InterpreterError) and "must be a power of 2" in str(error)
+    )
 
 
 def _first(text: str) -> str:

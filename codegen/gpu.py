@@ -76,6 +76,8 @@ def find_gpu(name: str) -> GpuSpec:
     normal = _normal(name)
     if normal in keys:
         return _specs()[keys[normal]]
+    if re.match(_NOT_NVIDIA, normal):
+        raise BadInput(f"unknown GPU {name[:60]!r}: only NVIDIA's are known (codegen gpus)")
     near = difflib.get_close_matches(normal, keys, n=6, cutoff=0.5)
     nearest = list(dict.fromkeys(keys[match] for match in near))[:3]
     hint = f"the nearest known are {', '.join(nearest)}" if nearest else "no known name is near it"
@@ -111,6 +113,7 @@ def sources(gpu: GpuSpec) -> Mapping[str, str]:
 
 
 _NOISE = re.compile(r"nvidia|geforce|tesla|[^a-z0-9]")
+_NOT_NVIDIA = re.compile(r"amd|radeon|instinct|mi\d{2,3}|gfx\d|intel|gaudi|tpu|apple")
 
 
 def _normal(name: str) -> str:

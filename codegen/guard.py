@@ -8,6 +8,7 @@ so that copying from beyond one end to beyond another is seen as well. Both patt
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -91,6 +92,11 @@ class Guarded:
 
 class Allocating(TorchDispatchMode):
     """Within it, memory on `device` that is asked for through PyTorch's factory functions has bands."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        # PyTorch asks whether to keep TorchDynamo away from this, for which it would import it: a second.
+        return os.environ.get("TORCHDYNAMO_DISABLE") != "1"
 
     def __init__(self, device: str) -> None:
         super().__init__()

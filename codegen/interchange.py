@@ -51,6 +51,7 @@ def read_sets(text: str) -> Sets:
     for at, file in enumerate(_list(_member(data, "files", "the file"), "files")):
         where = f"files[{at}]"
         path = _text(_member(file, "path", where), f"{where}.path")
+        found.setdefault(path, [])
         for index, site in enumerate(_list(_member(file, "sites", where), f"{where}.sites")):
             here = f"{where}.sites[{index}]"
             configs = _member(site, "configs", here)
@@ -66,7 +67,7 @@ def read_sets(text: str) -> Sets:
                     for number, config in enumerate(_list(configs, f"{here}.configs"))
                 )
             )
-            found.setdefault(path, []).append((kernel, line, read))
+            found[path].append((kernel, line, read))
     return found
 
 

@@ -16,7 +16,7 @@ PLAIN_INIT = "def __init__(self) -> None:\n    super().__init__()\n"
 
 # Of a module: `self.weight`, `self.layers[0].bias`.
 _ATTRIBUTE = re.compile(r"self(?:\.(?!\d)\w+|\[\d+\])+", re.ASCII)
-_PERMUTED = re.compile(r"(.*)\.permute\(\d+(?:, \d+)*\)", re.ASCII)
+_PERMUTED = re.compile(r"(.*)\.permute\((\d+(?:, \d+)*)\)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,14 @@ def permuted(name: str, order: tuple[int, ...]) -> str:
     return f"{name}.permute({', '.join(map(str, order))})"
 
 
-def _permuted_name(operand: str) -> str:
+def unpermuted(operand: str) -> tuple[str, tuple[int, ...] | None]:
+    """What an operand is made of, and the order its dimensions are put into; None: it is taken as it is."""
     match = _PERMUTED.fullmatch(operand)
-    return match[1] if match else operand
+    return (match[1], tuple(map(int, match[2].split(", ")))) if match else (operand, None)
+
+
+def _permuted_name(operand: str) -> str:
+    return unpermuted(operand)[0]
 
 
 def attribute(path: str) -> str:

@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from codegen.evidence import Checkup, Finding, Interval, Race, Verdict
+from codegen.outcome import PRUNED
 
 MARGIN = 0.01  # of speed: what a candidate may lose and still be accepted
 CONFIDENCE = 0.999  # of a verdict, over all looks: of 1000 comparisons of equals one may err
@@ -58,7 +59,7 @@ def judge(
     its bound. `among` is how many verdicts are reached side by side (one for each set of inputs); they
     share the allowance for error.
     """
-    if not checkups:
+    if all(map(untried, checkups)):
         return Verdict(False, False, "nothing was checked")
     wrong = [(checkup.label, why) for checkup in checkups if (why := fault_of(checkup))]
     if wrong:
@@ -105,13 +106,19 @@ def judge_all(verdicts: Sequence[Verdict]) -> Verdict:
 
 
 def fault_of(checkup: Checkup) -> str | None:
-    """Why a checkup does not show its subject to be right; None where it does."""
+    """Why a checkup does not show its subject to be right; None where it does, or where it is `untried`."""
     if checkup.fault:
         return checkup.fault
     looked_at = [finding for finding in checkup.findings if finding.refused is None]
     if not looked_at:
-        return "was not checked on any inputs"
+        return None if untried(checkup) else "was not checked on any inputs"
     return next((why for finding in looked_at if (why := _wrong(finding))), None)
+
+
+def untried(checkup: Checkup) -> bool:
+    """Whether Triton launches the config on none of the inputs, as its file prunes it there: nothing is known of it."""
+    refusals = [finding.refused for finding in checkup.findings]
+    return checkup.fault is None and PRUNED in refusals and None not in refusals
 
 
 def worst_of(checkup: Checkup) -> Finding | None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch._dynamo  # what FakeTensorMode imports: here, a process that is forked has it already
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from triton.runtime.autotuner import Autotuner
 from triton.runtime.autotuner import Config as TritonConfig
@@ -23,7 +24,7 @@ from triton.runtime.jit import JITFunction
 
 from codegen import build
 from codegen.failure import explain
-from codegen.forced import ir_override, with_knobs
+from codegen.forced import ir_override, standing, with_knobs
 from codegen.gpu import GpuSpec
 from codegen.inputs import from_wire, to_wire
 from codegen.load import (
@@ -191,7 +192,9 @@ class Recorder:
         if site is None:
             site = Recorded(tuner)
             self._sites.append(site)
-        version = _version(tuner, args, kwargs)
+        left = standing(tuner, args, kwargs)
+        # What differs only in which configs stand takes the same machine code, but of other configs.
+        version = f"{_version(tuner, args, kwargs)}; {[config in left for config in tuner.configs]}"
         if version not in site.seen and len(site.calls) < _MAX_VERSIONS:
             site.seen.add(version)
             site.calls.append((args, kwargs))
@@ -204,9 +207,13 @@ class Recorder:
             config = with_knobs(site.tuner.configs[job["config"]], job["warps"], job["stages"])
             results = []
             for args, kwargs in site.calls:
+                if config not in standing(site.tuner, args, kwargs, config):
+                    continue
                 result = replay(site.tuner, config, args, kwargs, self._known)
                 self._known[result["binary"]] = result
                 results.append(result)
+            if not results:
+                return {"pruned": True}
             # What binds is the hungriest of the launches; they share one row. One unsafe launch is enough.
             most = max(results, key=lambda result: (result["shared_bytes"], result["registers"]))
             reasons = [result["unsafe"] for result in results if result["unsafe"]]

@@ -116,7 +116,7 @@ def lint(files: Collection[str], codes: Collection[str]) -> Report:
             continue
         name = "<stdin>" if path == STDIN else path
         findings += [Located(name, f) for f in check(source) if f.code in codes]
-    return Report(len(files), tuple(findings), tuple(unreadable))
+    return Report(len(files) - len(unreadable), tuple(findings), tuple(unreadable))
 
 
 def as_text(findings: Iterable[Located]) -> str:

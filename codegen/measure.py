@@ -12,12 +12,12 @@ from dataclasses import asdict
 from typing import Any, Protocol
 
 from codegen.cases import show
-from codegen.child import MEMORY_LIMIT_BYTES, NO_LIMIT, Child, ChildFailed
+from codegen.child import INTERPRETED, MEMORY_LIMIT_BYTES, NO_LIMIT, Child, ChildFailed
 from codegen.closing import Closing
 from codegen.evidence import Case, Checkup, Clocks, Finding, Launched, Machine, Race, Subject
 from codegen.gpu import GpuSpec
 from codegen.inputs import TensorSpec, to_wire
-from codegen.outcome import BadInput
+from codegen.outcome import PRUNED, BadInput
 from codegen.precision import PROMISES
 from codegen.verify import Against
 
@@ -249,9 +249,9 @@ class Device(Closing):
             self._child = Child(
                 "measure",
                 env={
-                    "TRITON_INTERPRET": "1" if gpu else "0",
+                    "TRITON_INTERPRET": "0",
                     "TRITON_DISABLE_LINE_INFO": "1",  # so that what was compiled ahead is found again
-                    **({"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"} if gpu else {}),
+                    **(INTERPRETED if gpu else {}),
                 },
                 memory_bytes=MEMORY_LIMIT_BYTES if gpu else NO_LIMIT,
             )
@@ -269,7 +269,8 @@ def _first_fault(findings: Sequence[Finding]) -> str | None:
         if finding.fault:
             return f"{finding.fault} (on {finding.case})"
     # What it refuses it cannot get wrong; but then something must be left that it takes.
-    if findings and all(finding.refused for finding in findings):
+    pruned = any(finding.refused == PRUNED for finding in findings)
+    if findings and not pruned and all(finding.refused for finding in findings):
         return f"nothing could be checked: {findings[0].refused} (on {findings[0].case})"
     return None
 

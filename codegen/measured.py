@@ -119,10 +119,13 @@ def choose(original: _Original, tried: Sequence[Tried]) -> Chosen:
 
 
 def _list(tried: Sequence[Tried], limit: int) -> list[Tried]:
-    times = {i: each.times_us for i, each in enumerate(tried) if each.row.status == "kept"}
+    kept = {i: each for i, each in enumerate(tried) if each.row.status == "kept"}
+    # Of what the file prunes at these sizes nothing is known: it stays, for others.
+    untried = [i for i, each in kept.items() if each.row.untried]
+    times = {i: each.times_us for i, each in kept.items() if i not in untried}
     originals = [i for i in times if tried[i].entrant.kind == "original"]
-    order = cover(times, originals, limit)
-    first = sorted(i for i in order if i in originals)
+    order = cover(times, originals, max(1, limit - len(untried)))
+    first = sorted([*untried, *(i for i in order if i in originals)])
     return [tried[i] for i in (*first, *(i for i in order if i not in originals))]
 
 

@@ -9,17 +9,16 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from codegen.child import program
 from codegen.counters import METRICS, SECTIONS
 from codegen.local_gpu import ENVIRONMENT
 from codegen.outcome import BadInput
+from codegen.warm import command
 
 PROFILE_SECONDS = 300
 _VERSION_SECONDS = 30
@@ -59,8 +58,8 @@ class Nsight:
             folder = Path(place)
             asked, answered, log = (folder / part for part in ("ask.json", "answer.json", "log"))
             asked.write_text(json.dumps(list(questions)))
-            child = (sys.executable, "-P", "-c", program("main_of_files"), "gpu", asked, answered)
-            said, ending = _run([str(self.path), *OPTIONS, "--log-file", *map(str, (log, *child))])
+            child = command("main_of_files", "gpu", str(asked), str(answered))
+            said, ending = _run([str(self.path), *OPTIONS, "--log-file", str(log), *child])
             text = log.read_text(errors="replace") if log.exists() else ""
             answer = json.loads(answered.read_text()) if answered.exists() else {}
         reason = _failure(f"{text}\n{said}", answer, ending)

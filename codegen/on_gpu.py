@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from triton.runtime.autotuner import Autotuner
 
-from codegen.forced import Pick, forced, key_of
+from codegen.forced import Pick, Picked, forced, key_of
 from codegen.inputs import from_wire
 from codegen.load import import_file, make_input, model_class, problem_function
-from codegen.outcome import BadInput
+from codegen.outcome import PRUNED, BadInput
 from codegen.sections import MODEL_CLASS
 from codegen.sensors import machine
 
@@ -87,7 +87,7 @@ class OnGpu:
         """Calls the model with its configs forced, and lets the profiler see the `shown` kernels' launches.
 
         `chosen` is (kernel, line, index) of configs, `shown` (kernel, line) of kernels. Warm-up, hooks and
-        every other kernel stay outside of what the profiler sees.
+        every other kernel stay outside of what the profiler sees. Raises BadInput for a config that is pruned.
         """
         picks = {(kernel, line): Pick(index) for kernel, line, index in chosen}
         left = dict.fromkeys(map(tuple, shown), _MAX_LAUNCHES)
@@ -97,9 +97,13 @@ class OnGpu:
             left[key] = left.get(key, 0) - 1
             return _profiled() if left[key] >= 0 else contextlib.nullcontext()
 
-        with forced(picks):
+        picked = Picked()
+        with forced(picks, picked=picked):
             for _ in range(_WARM_UP_CALLS):
                 self._call()
+        for (kernel, line), pick in picks.items():
+            if picked.untried((kernel, line)):
+                raise BadInput(f"#{pick.config} of {kernel}: {PRUNED}")
         with forced(picks, seen):
             self._call()
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+# What a NaN that no reference has comes from: memory that is handed out, or lies beyond an input's end, holds them.
+UNWRITTEN = "elements never written, or memory read that nobody wrote"
+
 
 class BadInput(Exception):
     """The input can't be used: one line saying what, where, why and what to do. Exit status 2."""
@@ -31,7 +34,7 @@ class Accuracy:
     """How far a result is from the reference.
 
     `relative_error` is ||out - ref|| / ||ref|| (Frobenius); `max_error` is max|out - ref| over the root
-    mean square of ref. Both are NaN when an output element was never written.
+    mean square of ref. Both are NaN when an element is that is finite in ref.
     """
 
     relative_error: float
@@ -40,9 +43,13 @@ class Accuracy:
     against: str  # what the reference is: `float64 A.T @ B.T`, `the other configs`
 
 
+# Of a config that Triton launches at none of the sizes at hand: nothing is known of it, and nothing wrong with it.
+PRUNED = "pruned at these sizes by prune_configs_by: not tried"
+
+
 @dataclass(frozen=True)
 class Rejected:
-    """A config that is out, the stage that said so (`compile`, `launch`, `verify`), and why."""
+    """A config that is out, the stage that said so (`compile`, `launch`, `verify`; `prune`: only not tried), and why."""
 
     stage: str
     reason: str

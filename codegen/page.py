@@ -16,9 +16,9 @@ from codegen.dossier import Contest, Dossier, Entry
 from codegen.evidence import Checkup, Clocks, Interval
 from codegen.gpu import GpuSpec, find_gpu, sources
 from codegen.inputs import describe
-from codegen.judge import fault_of, typical_us, worst_of
+from codegen.judge import fault_of, typical_us, untried, worst_of
 from codegen.judge import speedup as ratio_of
-from codegen.outcome import BadInput
+from codegen.outcome import PRUNED, BadInput
 from codegen.roofline import Dot, Roofline, roofline, three_digits
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def page(dossier: Dossier) -> str:
         diff=[(_diff_kind(line), line) for line in dossier.diff.splitlines()],
         worst=_worst,
         fault_of=fault_of,
+        untried=untried,
+        pruned=PRUNED,
         time_of=_time,
         best_times=_best_times(dossier),
     )

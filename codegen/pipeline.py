@@ -143,7 +143,8 @@ def refused(question: Question, refusal: Refused) -> Report:
 
 def _verdict(question: Question, reports: Sequence[SiteReport]) -> str:
     kept = [row for report in reports for row in report.rows if row.status != "dropped"]
-    if all(row.accuracy is not None for row in kept):
+    tried = [row for row in kept if not row.untried]
+    if tried and all(row.accuracy is not None for row in tried):
         return "verified, not measured"
     if question.launch:
         return "fits the GPU, not verified (there is no ModelNew to call on small inputs), not measured"

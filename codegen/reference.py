@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,8 @@ from torch.overrides import TorchFunctionMode
 from codegen.inputs import InputSpec
 from codegen.load import import_file, make_input, model_class, problem_function, with_sizes
 from codegen.outcome import BadInput
+from codegen.products import OnTensorCoresIfExact, library_precision
+from codegen.unrounded import Unrounded
 
 # How far from the reference a right kernel may be, in units of the library's own error: room for another order
 # of summation (sequential over K where the library sums blocks), far below one wrong element.
@@ -94,8 +96,9 @@ class Reference:
     def compute(self, values: Sequence[Any], dtype: torch.dtype | None) -> Outputs:
         """The result on these inputs, computed in `dtype`, and given in it; None: in the inputs' own.
 
-        What rounds its own result to float16 still gives the numbers it has then as float64: in float16 the norm
-        of a large result is infinite, and any error a share of 0 of it.
+        In float64 nothing is rounded to float32 or fewer bits on the way, whatever types the reference names: what
+        that costs is the library's error, and the bound's measure. A result of integers or 8-bit floats is given as the
+        numbers it has.
         """
         found = self._called(values, dtype)
         return found if dtype is None else [cast(out, dtype) for out in found]
@@ -105,7 +108,8 @@ class Reference:
 
         With `wide` for the same values as float32: 16-bit ones are exact in it, and in TF32 too, so tensor cores round
         nothing but sums and the result. What cannot be computed so (a Model that names its types) is computed at
-        its own dtypes; what PyTorch cannot multiply (8-bit types) as bfloat16; else None.
+        its own dtypes; what PyTorch cannot multiply (8-bit types) as bfloat16; else None. At any promise, float32
+        products of 16-bit values that the reference casts up itself are on tensor cores too.
         """
         ways: list[tuple[Sequence[Any], torch.dtype | None]] = [
             (values, None),
@@ -113,7 +117,7 @@ class Reference:
         ]
         if promise == "wide":
             ways.insert(0, (values, torch.float32))
-        with library_precision(promise):
+        with library_precision(promise), OnTensorCoresIfExact():
             for given, dtype in ways:
                 try:
                     return self._called(given, dtype)
@@ -122,7 +126,9 @@ class Reference:
         return None
 
     def _called(self, values: Sequence[Any], dtype: torch.dtype | None) -> Outputs:
-        with torch.no_grad():
+        unrounded = Unrounded() if dtype == torch.float64 else contextlib.nullcontext()
+        # What a Model compiles would not let a mode look at what it calls.
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"), unrounded:
             return flat(self.function(dtype)(*(cast(value, dtype) for value in values)))
 
 
@@ -139,20 +145,6 @@ def _written_out(expression: str, names: Sequence[str]) -> Callable[..., Any]:
         compile(tree, "--reference", "eval"), {"torch": torch, "F": torch.nn.functional}
     )
     return function
-
-
-@contextlib.contextmanager
-def library_precision(promise: str) -> Iterator[None]:
-    """Within it PyTorch's own float32 products are computed as promised, `wide` ones on tensor cores."""
-    flags = (torch.backends.cuda.matmul, torch.backends.cudnn)
-    kept = [flag.allow_tf32 for flag in flags]
-    for flag in flags:
-        flag.allow_tf32 = promise != "ieee"
-    try:
-        yield
-    finally:
-        for flag, allowed in zip(flags, kept, strict=True):
-            flag.allow_tf32 = allowed
 
 
 class _Normal(TorchFunctionMode):

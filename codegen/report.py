@@ -21,12 +21,15 @@ class Row:
     origin: str  # original, neighbour
     status: str  # kept, added, dropped
     reason: str
-    dropped_at: str | None = None  # the stage that refused it: compile, code, launch, verify, limit
+    dropped_at: str | None = (
+        None  # the stage that refused it: compile, code, launch, verify, limit, prune
+    )
     resources: Resources | None = None
     occupancy: Occupancy | None = None
     grid: int | None = None  # blocks
     accuracy: Accuracy | None = None
     times_us: tuple[float | None, ...] = ()  # for each given set of inputs; None: not timed
+    untried: bool = False  # pruned by the file at the sizes at hand: nothing is known of it
 
     def waves(self, gpu: GpuSpec) -> float | None:
         if self.grid is None or self.occupancy is None or not self.occupancy.blocks_per_sm:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from codegen.config import Config, Value
 from codegen.gpu import GpuSpec
 from codegen.occupancy import Occupancy, occupancy
-from codegen.outcome import Rejected
+from codegen.outcome import PRUNED, Rejected
 from codegen.propose import Fitted, choose, neighbours, score
 from codegen.report import Row
 from codegen.stage import StageRules
@@ -38,6 +38,8 @@ def built_row(
     gpu: GpuSpec, config: Config, result: Built | Rejected, origin: str, reason: str
 ) -> Row:
     """A config with what it needs on the GPU: kept, or dropped as it does not compile, is unsafe or cannot launch."""
+    if isinstance(result, Rejected) and result.stage == "prune":
+        return pruned(Row(config, origin, "kept", reason))
     if isinstance(result, Rejected):
         return Row(config, origin, "dropped", f"does not compile: {result.reason}", "compile")
     fits = occupancy_of(gpu, result)
@@ -48,6 +50,19 @@ def built_row(
     else:
         status, why, stage = "kept", reason, None
     return Row(config, origin, status, why, stage, result.resources, fits, result.grid)
+
+
+def pruned(row: Row) -> Row:
+    """A config that could not be tried: an original stays as it is, another is not added."""
+    if row.origin == "original":
+        return row if row.untried else replace(row, reason=f"{row.reason}; {PRUNED}", untried=True)
+    return replace(row, status="dropped", reason=PRUNED, dropped_at="prune", untried=True)
+
+
+def looked_at(row: Row) -> Row:
+    """A row that was pruned when it was to be compiled, and then tried at other sizes."""
+    reason = row.reason.replace(PRUNED, "pruned by prune_configs_by at the given sizes")
+    return replace(row, reason=reason, untried=False)
 
 
 def occupancy_of(gpu: GpuSpec, built: Built) -> Occupancy:
@@ -66,7 +81,9 @@ def judged(
 
 def _judged(row: Row, result: Checked) -> Row:
     if not isinstance(result, Rejected):
-        return replace(row, accuracy=result)
+        return replace(looked_at(row) if result else row, accuracy=result)
+    if result.stage == "prune":
+        return pruned(row) if row.status == "kept" else row
     reason = f"{row.reason}; and {result.reason}" if row.status == "dropped" else result.reason
     return replace(
         row, status="dropped", reason=reason, dropped_at=result.stage, accuracy=result.accuracy
@@ -74,17 +91,22 @@ def _judged(row: Row, result: Checked) -> Row:
 
 
 def trimmed(rows: Sequence[Row], gpu: GpuSpec, bound: str | None, limit: int) -> list[Row]:
-    """The rows with only the `limit` best-scored originals kept; of equal machine code one before any twin."""
+    """The rows with only the `limit` best-scored originals kept; of equal machine code one before any twin.
+
+    Those that were not compiled, as they are pruned, have no score: they stay, and one other beside them.
+    """
     scores = {
         index: score(fitted(row), gpu, bound)
         for index, row in enumerate(rows)
-        if row.status == "kept"
+        if row.status == "kept" and row.resources
     }
+    uncompiled = sum(row.status == "kept" and not row.resources for row in rows)
     first: dict[str, int] = {}
     for index in scores:
         first.setdefault(fitted(rows[index]).resources.binary, index)
     twins = scores.keys() - first.values()
-    best = sorted(scores, key=lambda index: (index in twins, -scores[index], index))[:limit]
+    best = sorted(scores, key=lambda index: (index in twins, -scores[index], index))
+    best = best[: max(1, limit - uncompiled)]
 
     def trim(index: int, row: Row) -> Row:
         if index not in scores or index in best:
@@ -125,7 +147,8 @@ def added(
         and not result.unsafe
         and (fits := occupancy_of(gpu, result)).reason is None
     ]
-    kept = [fitted(row) for row in rows if row.status == "kept"]
+    kept = [fitted(row) for row in rows if row.status == "kept" and row.resources]
+    limit -= sum(row.status == "kept" and not row.resources for row in rows)
     return [
         Row(
             one.config,

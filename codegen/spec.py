@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from codegen.config import Config
 from codegen.gpu import GpuSpec, find_gpu
-from codegen.interface import Interface
+from codegen.interface import Interface, permuted
 from codegen.outcome import BadInput
 from codegen.problem import Problem, shown
 
@@ -38,6 +39,26 @@ class Spec:
         """What the operands are in ModelNew's terms, where these differ: `A is x, B is self.linear.weight`."""
         pairs = zip(self.problem.operands, self.model.operands, strict=True)
         return ", ".join(f"{name} is {given}" for name, given in pairs if name != given)
+
+    @property
+    def reference(self) -> str:
+        """What ModelNew gives, as Python in the names of its forward's parameters: `F.relu(x @ y.permute(1, 0))`.
+
+        Raises BadInput where it has operands that forward is not given.
+        """
+        model = self.model
+        if model.held:
+            raise BadInput(
+                "ModelNew holds parameters: give the file of the Model that it was rendered from, with --problem"
+            )
+        given = dict(zip(self.problem.operands, model.operands, strict=True))
+
+        class Named(ast.NodeTransformer):
+            def visit_Name(self, node: ast.Name) -> ast.expr:
+                return ast.parse(given.get(node.id, node.id), mode="eval").body
+
+        text = ast.unparse(Named().visit(ast.parse(self.problem.reference, mode="eval")))
+        return text if model.returned is None else permuted(f"({text})", model.returned)
 
     def to_json(self) -> dict[str, Any]:
         model = {"model": self.interface.to_json()} if self.interface else {}

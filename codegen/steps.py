@@ -253,7 +253,7 @@ def proposed(
         rows = trimmed(rows, question.gpu, bound, question.max_configs)
     elif kept < limit:
         rows += added(rows, question.gpu, bound, question.stage, limit, compile_all)
-    if all(row.status == "dropped" for row in rows):
+    if all(row.status == "dropped" or not row.resources for row in rows):  # others are pruned
         reasons = "; ".join(f"{row.config}: {row.reason}" for row in rows[:3])
         raise BadInput(
             f"{question.file.at(report.line)}: no config of {report.kernel} can be kept on the "

@@ -17,7 +17,8 @@ from codegen.load import import_file, model_class, parameters
 from codegen.outcome import BadInput
 from codegen.patched import unpatched
 from codegen.pretend import PretendCuda
-from codegen.reference import Outputs, Reference, flat, library_precision
+from codegen.products import library_precision
+from codegen.reference import Outputs, Reference, flat
 from codegen.sections import MODEL_CLASS
 from codegen.timing import Context
 from codegen.watch import Observed, watching
@@ -70,7 +71,7 @@ class Subjects:
         self, subject: dict[str, Any], reference: Reference, terms: dict[str, Any], seen: Observed
     ) -> Callable[[list[Any]], Outputs]:
         """What calls the subject with inputs, its configs forced; notes in `seen` what is launched."""
-        call, context = self.called(subject, reference, terms)
+        call, context = self.called(subject, reference, terms, seen)
         step = (
             "interpret" if self._interpreted else "baseline" if subject["path"] is None else "run"
         )
@@ -84,9 +85,13 @@ class Subjects:
         return run
 
     def called(
-        self, subject: dict[str, Any], reference: Reference, terms: dict[str, Any]
+        self,
+        subject: dict[str, Any],
+        reference: Reference,
+        terms: dict[str, Any],
+        seen: Observed | None = None,
     ) -> tuple[Callable[[list[Any]], Outputs], Context]:
-        """A function of the inputs, and the context to call it in."""
+        """A function of the inputs, and the context to call it in; which picks run is noted in `seen`."""
         if subject["path"] is None:
             call = self._baseline(subject["baseline"], reference)
             return call, lambda: library_precision(terms["promise"])
@@ -106,7 +111,7 @@ class Subjects:
 
         @contextlib.contextmanager
         def context() -> Iterator[None]:
-            with self._present(), forced(picks):
+            with self._present(), forced(picks, picked=seen.picked if seen else None):
                 yield
 
         return lambda values: flat(model(*values)), context

@@ -29,13 +29,13 @@ from codegen.contest import (
 )
 from codegen.evidence import Case, Checkup, Choice
 from codegen.inputs import InputSpec, TensorSpec
-from codegen.judge import fault_of, worst_of
+from codegen.judge import fault_of, untried, worst_of
 from codegen.measure import Bench
 from codegen.outcome import Accuracy
 from codegen.propose import every_neighbour
 from codegen.question import Question
 from codegen.report import Row
-from codegen.rows import built_row, change
+from codegen.rows import built_row, change, looked_at, pruned
 from codegen.steps import Launched
 from codegen.toolchain import Compilation, Compiler, Progress
 from codegen.verify import Against
@@ -192,9 +192,13 @@ def row_with(row: Row, standing: Standing, terms: Terms) -> Row:
         accuracy=_accuracy(standing.checkup, terms.against),
         times_us=standing.times_us,
     )
+    if untried(standing.checkup):
+        return pruned(row)
     fault = fault_of(standing.checkup)
     return (
-        row if fault is None else replace(row, status="dropped", reason=fault, dropped_at="verify")
+        looked_at(row)
+        if fault is None
+        else replace(row, status="dropped", reason=fault, dropped_at="verify")
     )
 
 
@@ -218,7 +222,8 @@ def promise_kept(
     keeping: dict[str, int] = {}
     for promise in ("ieee", "tf32"):
         found = check(bench, path, entries, [case], Terms(against, promise))
-        keeping[promise] = sum(each.right for each in found)
-        if 2 * keeping["ieee"] > len(entries):
+        tried = [each for each in found if not untried(each.checkup)]
+        keeping[promise] = sum(each.right for each in tried)
+        if 2 * keeping["ieee"] > len(tried):
             return "ieee"
     return "ieee" if 2 * keeping["ieee"] > keeping["tf32"] else "tf32"

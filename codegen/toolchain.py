@@ -14,7 +14,7 @@ from codegen.closing import Closing
 from codegen.config import Config, Source
 from codegen.gpu import GpuSpec
 from codegen.inputs import InputSpec, from_wire, to_wire
-from codegen.outcome import BadInput, Rejected, Resources
+from codegen.outcome import PRUNED, BadInput, Rejected, Resources
 
 IMPORT_SECONDS = 60
 LAUNCH_SECONDS = 60
@@ -92,7 +92,8 @@ class Compiler(Closing):
             "TRITON_DISABLE_LINE_INFO": "1",
         }
         if not here:
-            env["CUDA_VISIBLE_DEVICES"] = ""
+            # What a file wraps in torch.compile runs as it is: no GPU is there that it could be compiled for.
+            env |= {"CUDA_VISIBLE_DEVICES": "", "TORCHDYNAMO_DISABLE": "1"}
         memory = NO_LIMIT if here else MEMORY_LIMIT_BYTES
         self._child = Child("compile", env=env, memory_bytes=memory, stop=self._stop)
         self._source, self._gpu, self._here = source, gpu, here
@@ -259,6 +260,8 @@ def _live_config(config: dict[str, Any]) -> Config:
 def _built(answer: dict[str, Any]) -> Built | Rejected:
     if "rejected" in answer:
         return Rejected("compile", answer["rejected"])
+    if "pruned" in answer:
+        return Rejected("prune", PRUNED)
     return Built(
         Resources(**{name: answer[name] for name in Resources.__annotations__}),
         answer["grid"],

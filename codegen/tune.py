@@ -115,7 +115,7 @@ def set_configs(path: str, files: Sequence[str], output: Output, at_definition: 
         sets = read_sets(read_input(path).decode(errors="replace"))
     except BadInput as error:
         raise BadInput(f"{path}: {error}") from None
-    names = files or list(sets)
+    names = files or [name for name in sets if sets[name]]
     if len(names) > 1 and not (output.in_place or output.diff):
         raise BadInput(f"{path}: the set names {len(names)} files: give -w or --diff")
     if output.in_place and STDIN in names:

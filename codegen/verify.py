@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from codegen.child import Child, ChildFailed
+from codegen.child import INTERPRETED, Child, ChildFailed
 from codegen.closing import Closing
 from codegen.gpu import GpuSpec
 from codegen.inputs import (
@@ -22,7 +22,7 @@ from codegen.inputs import (
     small_sizes,
     to_wire,
 )
-from codegen.outcome import Accuracy, BadInput, Refused, Rejected
+from codegen.outcome import PRUNED, UNWRITTEN, Accuracy, BadInput, Refused, Rejected
 from codegen.toolchain import IMPORT_SECONDS, LiveSite, UserFile
 
 RUN_SECONDS = 120  # one config on small inputs
@@ -77,10 +77,10 @@ def verify(
     the sizes as given, if those can be interpreted) decide; `Accuracy.inputs` says which did. Once `stop` is
     set it ends soon, with an error.
 
-    Raises BadInput when the wrapper refuses all of these, when the reference fails, or when every config is
-    wrong; Refused when configs disagree and none is in the majority.
+    Raises BadInput when the wrapper refuses all of these, when the reference fails, or when no config runs; Refused
+    when every config is wrong, or when configs disagree and none is in the majority.
     """
-    failure: BadInput | None = None
+    failure: BadInput | Refused | None = None
     with _Bench(source, gpu, against, stop) as bench:
         for specs, sizes in _small_inputs(inputs, sides):
             try:
@@ -142,10 +142,13 @@ def _small_inputs(
             yield specs, sizes
 
 
-def _all_wrong(source: UserFile, results: list[Rejected]) -> BadInput:
+def _all_wrong(source: UserFile, results: list[Rejected]) -> BadInput | Refused:
+    results = [result for result in results if result.stage != "prune"] or results
     reasons = {result.reason for result in results}
     why = results[0].reason if len(reasons) == 1 else f"for instance {results[0].reason}"
-    return BadInput(
+    # Where none gave anything to look at, it is the file that can't be used.
+    looked_at = any(result.accuracy for result in results)
+    return (Refused if looked_at else BadInput)(
         f"{source.name}: no config gives a right result, so there is nothing to keep: {why}"
     )
 
@@ -221,6 +224,8 @@ class _Bench(Closing):
             return Rejected("verify", f"{failure} (in the interpreter, on {self._shown})")
         if not answer:
             return None
+        if answer.get("pruned"):
+            return Rejected("prune", PRUNED)
         accuracy = self._accuracy(answer)
         if answer["narrowed"]:
             return Rejected("verify", f"{answer['narrowed']} (on {self._shown})", accuracy)
@@ -228,7 +233,7 @@ class _Bench(Closing):
             return accuracy
         return Rejected(
             "verify",
-            f"wrong: {_error(accuracy)} against {accuracy.against} on {self._shown}",
+            _wrong(accuracy, accuracy.against),
             accuracy,
         )
 
@@ -255,7 +260,7 @@ class _Bench(Closing):
             )
         for index, unwritten in zip(ran, answer["unwritten"], strict=True):
             if unwritten:
-                reason = f"wrong: elements never written (NaN) that other configs write, on {self._shown}"
+                reason = f"wrong: NaN where other configs have none, on {self._shown}: {UNWRITTEN}"
                 nothing = Accuracy(math.nan, math.nan, self._shown, str(self._against))
                 results[index] = Rejected("verify", reason, nothing)
         complete = [place for place, unwritten in enumerate(answer["unwritten"]) if not unwritten]
@@ -279,7 +284,7 @@ class _Bench(Closing):
                 if answer[best][place]["agree"]
                 else Rejected(
                     "verify",
-                    f"wrong: {_error(accuracy)} against the {agreeing[best]} configs that agree, on {self._shown}",
+                    _wrong(accuracy, f"the {agreeing[best]} configs that agree,"),
                     accuracy,
                 )
             )
@@ -301,8 +306,7 @@ class _Bench(Closing):
             self._child = Child(
                 "interpret",
                 stop=self._stop,
-                # One thread, so that the same sums come out in the same order.
-                env={"CUDA_VISIBLE_DEVICES": "", "TRITON_INTERPRET": "1", "OMP_NUM_THREADS": "1"},
+                env=INTERPRETED,
             )
             try:
                 self._ask(self._child, op="load", gpu=asdict(self._gpu))
@@ -331,7 +335,7 @@ class _Bench(Closing):
         self._outputs.cleanup()
 
 
-def _error(accuracy: Accuracy) -> str:
+def _wrong(accuracy: Accuracy, against: str) -> str:
     if math.isnan(accuracy.relative_error):
-        return "elements that were never written (NaN)"
-    return f"relative error {accuracy.relative_error:.2g}"
+        return f"wrong: NaN against {against} on {accuracy.inputs}: {UNWRITTEN}"
+    return f"wrong: relative error {accuracy.relative_error:.2g} against {against} on {accuracy.inputs}"

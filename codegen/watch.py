@@ -13,12 +13,15 @@ from typing import Any
 from triton.runtime.autotuner import Autotuner
 from triton.runtime.jit import JITFunction
 
+from codegen.forced import Picked
+
 
 @dataclass
 class Observed:
     """What a call launched."""
 
     kernels: set[tuple[str, int]] = field(default_factory=set)  # autotuned: name, first line
+    picked: Picked = field(default_factory=Picked)
     functions: list[JITFunction] = field(default_factory=list)
     compiled: list[tuple[Any, tuple[int, ...]]] = field(default_factory=list)  # kernel, its grid
 

@@ -24,6 +24,7 @@ class PlantedBench:
     speed: Speed
     fault: Fault = lambda subject, case, promise: None
     launched: Callable[[Subject, Case], bool] = lambda subject, case: True
+    refused: str = "its kernel was not launched"  # what is said where `launched` is False
     noise: float = 0.001
     checked: list[tuple[str, tuple[Choice, ...], str]] = field(default_factory=list)
     raced: list[tuple[tuple[str, ...], int]] = field(default_factory=list)
@@ -51,7 +52,7 @@ class PlantedBench:
             for case in cases:
                 fault = self.fault(subject, case, promise)
                 error = 0.5 if fault else 1e-7
-                refused = None if self.launched(subject, case) else "its kernel was not launched"
+                refused = None if self.launched(subject, case) else self.refused
                 findings.append(Finding(show(case), error, error, 1e-7, 1e-6, fault, refused))
             first = next((finding.fault for finding in findings if finding.fault), None)
             checkups.append(Checkup(subject.label, tuple(findings), True, first))

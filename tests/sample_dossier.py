@@ -16,7 +16,7 @@ from codegen.dossier import Contest, Dossier, Entry, Source
 from codegen.evidence import Case, Checkup, Choice, Clocks, Finding, Verdict
 from codegen.inputs import parse_inputs
 from codegen.judge import Pairing, judge, judge_all
-from codegen.outcome import Resources
+from codegen.outcome import UNWRITTEN, Resources
 from codegen.page import page
 from codegen.problem import Problem
 from codegen.work import Work, work_of
@@ -89,7 +89,7 @@ def refused() -> Dossier:
     """The same with a config that is wrong, and a computation that nobody recognises."""
     whole = sample()
     first, second, *others = whole.candidate.entries
-    fault = "elements that were never written (NaN) on float32[549,549], seed 1"
+    fault = f"{UNWRITTEN} on float32[549,549], seed 1"
     finding = replace(second.checkup.findings[0], relative_error=float("nan"), fault=fault)
     wrong = replace(second, checkup=Checkup(second.label, (finding,), None, fault))
     torn = replace(

@@ -22,12 +22,16 @@ from codegen.config import Config
 from codegen.contest import Terms, entries_of
 from codegen.dossier import Dossier
 from codegen.final import CONTROL, LIBRARY
+from codegen.fitting import model_inputs
 from codegen.gpu import find_gpu
 from codegen.inputs import parse_inputs
+from codegen.interface import Interface
 from codegen.keep import dossier_of
 from codegen.outcome import BadInput
+from codegen.problem import Problem, Step
 from codegen.question import Question
 from codegen.record import Record
+from codegen.spec import Spec
 from codegen.toolchain import Launches, LiveSite, UserFile
 from codegen.verify import Against
 
@@ -381,3 +385,53 @@ def test_what_cannot_be_asked_is_said_in_one_line(monkeypatch, capsys, options, 
     assert main(["accept", str(SCALE), "--gpu", "h200", "--inputs", "float32[5000]", *options]) == 2
     out, err = capsys.readouterr()
     assert out == "" and why in err and err.count("\n") == 1
+
+
+A, B = "float32[8,16]", "float32[16,4]"
+
+
+@pytest.mark.parametrize(
+    ("interface", "inputs", "reference"),
+    [
+        (None, f"{A}, {B}, float32[4]", "F.relu(A @ B + bias)"),
+        (Interface(("x", "w", "b"), ("x", "w", "b")), f"{A}, {B}, float32[4]", "F.relu(x @ w + b)"),
+        (
+            Interface(("b", "w", "x"), ("x.permute(1, 0)", "w", "b")),
+            f"float32[4], {B}, float32[16,8]",
+            "F.relu(x.permute(1, 0) @ w + b)",
+        ),
+        (
+            Interface(("x", "w", "b"), ("x", "w", "b"), returned=(1, 0)),
+            f"{A}, {B}, float32[4]",
+            "(F.relu(x @ w + b)).permute(1, 0)",
+        ),
+    ],
+    ids=["the operands", "other names", "turned, and in another order", "a result that is turned"],
+)
+def test_a_record_says_what_its_modelnew_takes_and_gives(interface, inputs, reference):
+    problem = Problem("gemm", 8, 4, 16, epilogue=(Step("bias"), Step("relu")))
+    spec = Spec(problem, find_gpu("h200"), {}, interface)
+    assert ", ".join(map(str, model_inputs(spec))) == inputs
+    assert spec.reference == reference
+
+
+def test_a_turned_triangle_is_the_other_one():
+    interface = Interface(("x", "y"), ("x", "y.permute(1, 0)"))
+    spec = Spec(Problem("trimm", 8, 8, 8, triangle="lower"), find_gpu("h200"), {}, interface)
+    assert list(map(str, model_inputs(spec))) == ["tril float32[8,8]", "triu float32[8,8]"]
+
+
+def test_a_model_with_parameters_needs_its_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    interface = Interface(("x",), ("x", "self.weight"), init=HOLDS)
+    spec = Spec(Problem("gemm", 8, 4, 16), find_gpu("h200"), {}, interface)
+    Path("k.py").write_text("")
+    Path("k.json").write_text(Record(spec).text())
+    assert main(["accept", "k.py"]) == 2
+    assert capsys.readouterr().err == (
+        "codegen: k.py: ModelNew holds parameters: "
+        "give the file of the Model that it was rendered from, with --problem\n"
+    )
+
+
+HOLDS = "def __init__(self) -> None:\n    super().__init__()\n    self.weight = nn.Parameter(torch.ones(16, 4))\n"

@@ -19,6 +19,7 @@ from codegen.fitting import forward_inputs
 from codegen.gpu import find_gpu
 from codegen.inputs import describe
 from codegen.measure import Device
+from codegen.outcome import PRUNED
 from codegen.precision import promise_of
 from codegen.problem import Problem
 from codegen.render import choose, render
@@ -67,10 +68,30 @@ def test_a_good_kernel_is_right_ten_times_out_of_ten(case: Planted, bench: Devic
             assert all(checkup.repeatable for checkup in checkups)
 
 
-@pytest.mark.parametrize("k", [8192, 65536])
-def test_a_wide_result_is_right_in_long_sums(k: int, tmp_path: Path, bench: Device) -> None:
+@pytest.mark.parametrize("case", planted("pruned"), ids=lambda case: case.path.stem)
+def test_a_config_is_neither_judged_nor_timed_where_its_file_prunes_it(
+    case: Planted, bench: Device
+) -> None:
+    cases, subjects = case.cases(given=True), case.subjects()
+    checkups = bench.check(subjects, cases, case.against_reference, case.promise)
+    assert [checkup.fault for checkup in checkups] == [None] * len(checkups)
+    first = [checkup.findings[0].refused for checkup in checkups]
+    assert first == [PRUNED, PRUNED, None, None]
+    race = bench.race(subjects, cases[0], 5, case.against_reference, case.promise)
+    assert race.labels == tuple(subject.label for subject in subjects[2:])
+    assert all(PRUNED in why for _, why in race.failures)
+
+
+@pytest.mark.parametrize("says", ["by its promise", "by a reference that casts up"])
+@pytest.mark.parametrize(("m", "k"), [(2048, 8192), (2048, 65536), (16, 65536)])
+def test_a_wide_result_is_right_in_long_sums(
+    m: int, k: int, says: str, tmp_path: Path, bench: Device
+) -> None:
     """Held to float32: what tensor cores lose in a sum must be within eight times what the library's lose there."""
-    case = wide(tmp_path, 2048, 2048, k)
+    case = wide(tmp_path, m, 2048, k)
+    if "reference" in says:
+        cast_up = re.sub(r"\b[AB]\b", r"\g<0>.float()", case.reference)
+        case = replace(case, reference=cast_up, promise="ieee")
     checkups = bench.check(
         case.subjects(), case.cases(given=True), case.against_reference, case.promise
     )

@@ -100,7 +100,7 @@ def test_unreadable_file_is_named_and_the_others_are_checked(capsys) -> None:
     assert main(["check", "gone.py", "bad.py"]) == 2
     out, err = capsys.readouterr()
     assert found(out) == ["bad.py:24:1:"]
-    assert err == "codegen: gone.py: No such file or directory\n2 files checked: 1 finding\n"
+    assert err == "codegen: gone.py: No such file or directory\n1 file checked: 1 finding\n"
 
 
 def test_name_that_is_no_text_is_printed_all_the_same(here: Path) -> None:

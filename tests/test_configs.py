@@ -395,3 +395,14 @@ def test_several_files_get_one_report(library, capfd):
         "a.py",
         "b.py",
     ]
+
+
+def test_a_file_that_was_listed_without_sites_stays_as_it_is(library, capfd):
+    Path("tuning.py").write_text("BLOCKS = (64, 128)\n")
+    listed_files = {"files": listed(capfd, "library.py", "tuning.py")[1]}
+    assert [len(file["sites"]) for file in listed_files["files"]] == [2, 0]
+    Path("set.json").write_text(json.dumps(listed_files))
+    for named in ((), ("library.py", "tuning.py")):
+        assert main(["retune", "--set", "set.json", "-w", *named]) == 0
+    assert Path("tuning.py").read_text() == "BLOCKS = (64, 128)\n"
+    assert library.read_text() == LIBRARY

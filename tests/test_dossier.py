@@ -182,7 +182,7 @@ def test_a_bar_is_as_long_as_its_time() -> None:
 
 def test_the_page_of_a_refusal_says_why_and_leaves_out_what_is_not_known() -> None:
     text = Elements(page(sample_dossier.refused())).text
-    assert "Refused candidate #1: elements that were never written (NaN)" in text
+    assert "Refused candidate #1: elements never written, or memory read that nobody wrote" in text
     assert "cannot launch: shared memory 262,144 > 232,448" in text
     assert "No roofline: operations not known" in text
     assert "TFLOP/s" not in text.partition("Where and how")[0]

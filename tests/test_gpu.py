@@ -133,6 +133,12 @@ def test_a_gpu_is_found_however_people_and_drivers_spell_it(name: str, key: str)
     assert find_gpu(name).key == key
 
 
+@pytest.mark.parametrize("name", ["mi300x", "AMD Instinct MI250", "gfx942", "Intel Arc B580"])
+def test_of_another_maker_s_gpu_no_nearest_is_offered(name: str) -> None:
+    with pytest.raises(BadInput, match="only NVIDIA's are known"):
+        find_gpu(name)
+
+
 @pytest.mark.parametrize(
     ("name", "offered"),
     [

@@ -23,6 +23,7 @@ from codegen.judge import (
     speedup,
     typical_us,
 )
+from codegen.outcome import PRUNED
 
 FINDING = Finding("float32[549,549], seed 1", 4e-7, 2e-6, 3e-7, 3e-6)
 RIGHT = Checkup("candidate #0", (FINDING,), repeatable=True)
@@ -64,6 +65,7 @@ REFUSED: dict[str, tuple[list[Checkup], str]] = {
     "an error is NaN": ([with_finding(relative_error=math.nan)], "error nan"),
     "a config was checked on nothing": ([replace(RIGHT, findings=())], "was not checked on any inputs"),
     "it takes none of the inputs": ([replace(RIGHT, findings=(replace(FINDING, relative_error=math.nan, refused="N must be even"),))], "was not checked on any inputs"),
+    "every config was pruned by its file": ([replace(RIGHT, findings=(replace(FINDING, refused=PRUNED),))], "nothing was checked"),
     "only the last of several configs is wrong": ([RIGHT, replace(with_fault("a race"), label="candidate #1")], "candidate #1: a race"),
     "the count of wrong configs is said": ([with_fault("a race"), RIGHT, with_fault("hangs")], "a race (2 of 3 configs are wrong)"),
 }  # fmt: skip
@@ -83,6 +85,12 @@ def test_right_and_nothing_to_compare_with() -> None:
 def test_inputs_that_a_wrapper_refuses_are_not_held_against_it() -> None:
     odd = replace(FINDING, relative_error=math.nan, refused="asserts that N is even")
     assert judge([replace(RIGHT, findings=(odd, FINDING))], race_of(FAST), PAIRING).accepted
+
+
+def test_a_config_that_its_file_prunes_is_not_held_against_it() -> None:
+    never = replace(RIGHT, label="candidate #1", findings=(replace(FINDING, refused=PRUNED),))
+    assert judge([RIGHT, never], race_of(FAST), PAIRING).accepted
+    assert not judge([RIGHT, replace(never, fault="hangs")], race_of(FAST), PAIRING).accepted
 
 
 def test_bits_that_differ_from_run_to_run_are_said() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -194,6 +195,26 @@ def test_a_case_that_memory_was_too_short_for_was_not_looked_at(tmp_path, bench)
     choosy = SCALE.replace(FORWARD, f"        assert len(x) > 17\n{FORWARD}")
     (checkup,) = bench.check([subject(tmp_path, choosy, "choosy")], [SMALL, tiny], RIGHT, "ieee")
     assert checkup.fault is None
+
+
+def test_sizes_for_which_triton_does_not_compile_a_kernel_say_nothing_against_it(tmp_path, bench):
+    """Unless they were given: `tl.arange` takes powers of two, such as the size of an attention's heads."""
+    rows = SCALE.replace(", n, BLOCK", ", n: tl.constexpr, BLOCK").replace(
+        "tl.arange(0, BLOCK)", "tl.arange(0, BLOCK)\n    i += 0 * tl.max(tl.arange(0, n), 0)"
+    )
+    cases = [replace(SMALL, inputs=parse_inputs(f"float32[{n}]"), purpose=p) for n, p in SIZES]
+    for given in (cases, cases[:1]):
+        (checkup,) = bench.check([subject(tmp_path, rows, "rows")], given, RIGHT, "ieee")
+        assert checkup.fault is None
+    assert (
+        "power of 2"
+        in bench.check(
+            [subject(tmp_path, rows, "rows")], [replace(cases[1], purpose="given")], RIGHT, "ieee"
+        )[0].fault
+    )
+
+
+SIZES = ((256, "given"), (300, "small"))
 
 
 def test_a_compiled_baseline_is_compiled_whole_and_for_its_sizes(monkeypatch):

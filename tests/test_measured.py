@@ -17,7 +17,7 @@ from codegen.journal import Journal
 from codegen.journaled import Journaled
 from codegen.keep import dossier_of
 from codegen.measured import retune_measured
-from codegen.outcome import BadInput
+from codegen.outcome import PRUNED, BadInput
 from codegen.question import Question
 from codegen.sites import find_sites
 from codegen.toolchain import UserFile
@@ -102,6 +102,34 @@ def passed_over(done, key):
         if (dict(row.config.meta)["BLOCK"], row.config.warps, row.config.stages) == key:
             return row
     raise AssertionError(f"{key} was not tried")
+
+
+def test_what_the_file_prunes_is_neither_timed_nor_added_and_originals_stay():
+    def stands(subject, case):
+        return not subject.path or (knobs(subject)[0] != 512 and knobs(subject)[1] != 2)
+
+    times = {(512, 8, 3): 1.0, (256, 2, 3): 2.0, (256, 8, 3): 50.0}
+
+    def speed(subject, case):
+        assert stands(subject, case), "what is pruned is not timed"
+        return planted(times)(subject, case)
+
+    done = retune(PlantedBench(speed, launched=stands, refused=PRUNED))
+    (site,) = done.report.sites
+    assert [row.status for row in site.rows[:3]] == ["kept"] * 3
+    assert site.rows[2].reason == f"original; {PRUNED}" and site.rows[2].times_us == (None,)
+    assert added(done)[0] == (256, 8, 3)
+    assert passed_over(done, (256, 2, 3)).reason == PRUNED
+
+
+def test_what_the_file_prunes_stays_when_fewer_are_asked_for():
+    def stands(subject, case):
+        return not subject.path or knobs(subject)[0] != 512
+
+    bench = PlantedBench(planted({(256, 4, 3): 50.0}), launched=stands, refused=PRUNED)
+    done = retune(bench, max_configs=2)
+    (site,) = done.report.sites
+    assert [row.status for row in site.rows] == ["dropped", "kept", "kept"]
 
 
 def test_the_fastest_is_added_and_the_originals_stay():

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from codegen.child import program
+from codegen.warm import program
 
 # What the child does to a file is written down by the file itself: which config its kernels ran with, and
 # (PyTorch's own functions replaced before it starts) whether the profiler was on.

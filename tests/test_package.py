@@ -34,8 +34,8 @@ FLOORS = {
     """,
     "toolchain": """
         build child devices examine failure fitting forced gauge guard here interpret journaled launch load local_gpu
-        measure noting nsight on_gpu patched pretend reference repair replay sensors spelled_out subjects timing toolchain trace
-        tracing trial verify watch worker
+        measure noting nsight on_gpu patched pretend products reference repair replay sensors spelled_out subjects timing toolchain trace
+        tracing trial unrounded verify warm watch worker
         workload
     """,
     "shell": """

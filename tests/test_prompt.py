@@ -143,6 +143,7 @@ def test_a_figure_is_read_in_many_spellings(line: str, field: str, value: object
         "# Hardware\nName: L4 (24 GB)",
         "Device: l4",
         "## Target GPU\n- Model = `L4`",
+        "GPU: NVIDIA L4 (Ada, sm_89), 58 SMs, shared memory per block 99 KB.",
     ],
 )
 def test_a_gpu_is_named_in_many_ways(line: str) -> None:
