@@ -28,10 +28,9 @@ GEMMS = {
     for name, problem in problems().items()
     if problem.precision in PARTS
 }
-N = TILE + 9
 TRIMMS = {
     f"{triangle} {layout} {precision}": Problem(
-        "trimm", N, N, N, layout=layout, triangle=triangle, precision=precision
+        "trimm", *[TILE[precision] + 9] * 3, layout=layout, triangle=triangle, precision=precision
     )
     for triangle in ("lower", "upper")
     for precision in PARTS
@@ -77,7 +76,8 @@ def workspace_bytes(problem: Problem) -> int:
     """As docs/render.md has it."""
     parts, batches = PARTS.index(problem.precision or "") + 1, problem.batches
     if problem.triangle:
-        return 4 * parts * batches * up(N, TILE) ** 2 + 8 * batches * N
+        side = up(problem.n, TILE[problem.precision or ""])
+        return 4 * parts * batches * side**2 + 8 * batches * problem.n
     rows, columns = problem.m, problem.n
     if problem.batched == "a":  # folded into rows
         rows, batches = rows * batches, 1
