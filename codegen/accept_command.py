@@ -18,7 +18,7 @@ from codegen.inputs import describe
 from codegen.job import STDIN, Job, Options, open_job
 from codegen.judge import MARGIN
 from codegen.keep import dossier_of, keep, put_findings
-from codegen.outcome import BadInput
+from codegen.outcome import ACCEPTED, REFUSED, BadInput
 from codegen.page import page
 from codegen.precision import PROMISES, promise_of
 from codegen.present import console, print_report, progress
@@ -29,8 +29,6 @@ from codegen.spec import Spec
 from codegen.sweep import row_with
 from codegen.verify import Against
 from codegen.write import write_whole
-
-ACCEPTED, REFUSED = 0, 1
 
 
 class _Share(click.ParamType[float]):

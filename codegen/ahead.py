@@ -22,7 +22,7 @@ from codegen.outcome import BadInput
 from codegen.problem import Problem
 from codegen.render import render
 from codegen.spec import Configs
-from codegen.toolchain import Compilation, Compiler, UserFile
+from codegen.toolchain import Compiler, UserFile
 
 # Each child compiles on every core it may use; while one's last configs take long, the others' keep the cores busy.
 _CHILDS = 3
@@ -96,13 +96,9 @@ def settled(problem: Problem, gpu: GpuSpec, turn_to: TurnTo) -> Configs:
             compiler.launches(None, forward_inputs(problem))
             compiler.compile_plain()
             sites = compiler.launches(None, forward_inputs(odd_sizes(problem))).sites
-            (index,) = (site.index for site in sites if site.kernel == kernel)
-            results = compiler.compile(
-                [
-                    Compilation(index, configs[kernel].index(c), c.warps or 0, c.stages or 0)
-                    for c in new
-                ]
-            )
+            (site,) = (site for site in sites if site.kernel == kernel)
+            jobs = [site.compilations[configs[kernel].index(config)] for config in new]
+            results = compiler.compile(jobs)
         return {(kernel, config): result for config, result in zip(new, results, strict=True)}
 
     return settle(problem, gpu, compile_new, (kernel,))[0]
@@ -116,10 +112,4 @@ def compile_file(path: Path, problem: Problem, turn_to: TurnTo) -> None:
     compiler = turn_to(path)
     sites = compiler.launches(None, forward_inputs(problem)).sites
     compiler.compile_plain()
-    compiler.compile(
-        [
-            Compilation(site.index, number, config.warps or 0, config.stages or 0)
-            for site in sites
-            for number, config in enumerate(site.configs)
-        ]
-    )
+    compiler.compile([job for site in sites for job in site.compilations])

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import click
 
-from codegen.outcome import BadInput
+from codegen.outcome import ACCEPTED, REFUSED, BadInput
 
-ACCEPTED, REFUSED = 0, 1
 QUICK_ROUNDS = 7
 
 

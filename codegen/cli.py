@@ -19,9 +19,8 @@ from typing import NoReturn
 import click
 
 from codegen import __version__
-from codegen.outcome import BadInput, Refused
+from codegen.outcome import ACCEPTED, BAD_INPUT, REFUSED, BadInput, Refused
 
-ACCEPTED, REFUSED, BAD_INPUT = 0, 1, 2
 INTERRUPTED = 128 + 2  # as a shell reports SIGINT
 READER_LEFT = 128 + 13  # as a shell reports SIGPIPE
 _OUTPUT_IS_GONE = (errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EFBIG)

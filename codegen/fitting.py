@@ -16,7 +16,7 @@ from codegen.outcome import BadInput, Rejected
 from codegen.problem import Problem
 from codegen.render import choose, render
 from codegen.spec import Configs, Spec
-from codegen.toolchain import Built, Compilation, Compiler, UserFile
+from codegen.toolchain import Built, Compiler, UserFile
 
 Compiled = dict[tuple[str, Config], Built | Rejected]  # by kernel and config
 
@@ -84,11 +84,7 @@ def compile_configs(
             compiler.launches(None, forward_inputs(problem))
             # Sizes of odd bytes lead to the kernel that takes any.
             sites = compiler.launches(None, forward_inputs(odd_sizes(problem))).sites
-            jobs = [
-                Compilation(site.index, number, config.warps or 0, config.stages or 0)
-                for site in sites
-                for number, config in enumerate(site.configs)
-            ]
+            jobs = [job for site in sites for job in site.compilations]
             results = compiler.compile(jobs, on_done)
     return {
         (sites[job.site].kernel, configs[sites[job.site].kernel][job.config]): result

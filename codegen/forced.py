@@ -66,8 +66,7 @@ def standing(
         configs.append(joined)
     if tuner.early_config_prune is None or len(configs) == 1:
         return configs
-    named = dict(zip(tuner.arg_names, args, strict=False))
-    left = list(tuner.early_config_prune([*configs], named, **kwargs))
+    left = list(tuner.early_config_prune([*configs], named(tuner, args, {}), **kwargs))
     if not any(config in left for config in configs):
         what = "configs that are not in the list" if left else "no config"
         raise BadInput(f"{tuner.base_fn.__name__}: early_config_prune leaves {what}")
@@ -95,10 +94,7 @@ def forced(
             told.pruned.add(key)
         else:
             told.ran.add(key)
-        if config.pre_hook is not None:
-            config.pre_hook(
-                {**dict(zip(self.arg_names, args, strict=False)), **kwargs, **config.all_kwargs()}
-            )
+        call_hook(self, config, args, kwargs)
         with around(self):
             return self.fn.run(*args, **kwargs, **config.all_kwargs())
 
@@ -111,6 +107,19 @@ def forced(
         yield
     finally:
         Autotuner.run, GridExecutor.__call__ = tuned, execute
+
+
+def named(tuner: Autotuner, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a launch by name."""
+    return {**dict(zip(tuner.arg_names, args, strict=False)), **kwargs}
+
+
+def call_hook(
+    tuner: Autotuner, config: TritonConfig, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> None:
+    """The config's own pre_hook, if it has one, as Autotuner.run calls it before a launch."""
+    if config.pre_hook is not None:
+        config.pre_hook({**named(tuner, args, kwargs), **config.all_kwargs()})
 
 
 def _meant(

@@ -109,7 +109,7 @@ class Gauge:
             self._synchronize()
         except Exception as error:  # foreign code: whatever it raises is a finding
             said = self._raised(error, subject, seen, given)
-        on_trial = [(choice["kernel"], choice["line"]) for choice in subject["choices"][:1]]
+        on_trial = _on_trial(subject)
         if any(map(seen.picked.untried, on_trial)):  # what ran stands in for it
             said = {"refused": PRUNED} | dict.fromkeys(said.keys() & {"poisoned"}, True)
         if "poisoned" in said:
@@ -218,10 +218,7 @@ class Gauge:
         seen = Observed()
         self._subjects.runner(subject, reference, terms, seen)(course.next())
         torch.cuda.synchronize()
-        if any(
-            seen.picked.untried((choice["kernel"], choice["line"]))
-            for choice in subject["choices"][:1]
-        ):
+        if any(map(seen.picked.untried, _on_trial(subject))):
             raise BadInput(PRUNED)
         self._progress({"step": "run"})
         call, context = self._subjects.called(subject, reference, terms)
@@ -248,6 +245,11 @@ class Gauge:
         if result["right"]:
             return None
         return f"relative error {result['relative_error'] or float('nan'):.2g}"
+
+
+def _on_trial(subject: dict[str, Any]) -> list[tuple[str, int]]:
+    """The kernel whose config is looked at, by name and line; none of a file that is called as it is."""
+    return [(choice["kernel"], choice["line"]) for choice in subject["choices"][:1]]
 
 
 def _not_compiled(error: Exception) -> bool:

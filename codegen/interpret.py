@@ -93,7 +93,7 @@ class Interpreter:
         Raises BadInput when it writes where it should not.
         """
         picks = {(kernel, line): Pick(index, blocks=True) for kernel, line, index in choice}
-        on_trial, picked = choice[0][:2], Picked()
+        (kernel, line, _), picked = choice[0], Picked()
         inputs = Guarded(self._inputs)
         torch.manual_seed(self._seed)
         try:
@@ -104,14 +104,12 @@ class Interpreter:
                 Allocating("cpu") as made,
             ):
                 model = self._model(*self._reference.init).eval()
-                state = self._reference.state
-                if state is not None and state.keys() == model.state_dict().keys():
-                    model.load_state_dict(state)
+                self._reference.give_state(model)
                 outputs = [out.clone() for out in flat(model(*inputs.values))]
         except Exception:  # foreign code: of what stands in for a pruned config it says nothing
-            if not picked.untried((on_trial[0], on_trial[1])):
+            if not picked.untried((kernel, line)):
                 raise
-        if picked.untried((on_trial[0], on_trial[1])):
+        if picked.untried((kernel, line)):
             return {"pruned": True}
         if fault := inputs.fault() or made.fault():
             raise BadInput(fault)
@@ -124,8 +122,8 @@ class Interpreter:
         return {**found, "narrowed": narrowed(outputs, self._dtypes)}
 
     def _compare(self, path: str, files: list[str]) -> dict[str, Any]:
-        """Without a reference: whether all lack everything, which outputs lack elements that others have, how far each is from each other
-        one, and whether they agree.
+        """Without a reference: whether all lack everything, which outputs lack elements that others have, how far
+        each is from each other one, and whether they agree.
 
         There is no library error to derive a bound from here. The square root of the coarsest dtype's spacing
         lies far above rounding and far below a missing element, whose error is of the order of the result.

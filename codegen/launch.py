@@ -24,7 +24,7 @@ from triton.runtime.jit import JITFunction
 
 from codegen import build
 from codegen.failure import explain
-from codegen.forced import ir_override, standing, with_knobs
+from codegen.forced import ir_override, named, standing, with_knobs
 from codegen.gpu import GpuSpec
 from codegen.inputs import from_wire, to_wire
 from codegen.load import (
@@ -73,9 +73,8 @@ class Recorder:
         self._made: list[Autotuner] = []
         self._sites: list[Recorded] = []
         self._plain: list[Plain] = []
-        self._known: dict[str, dict[str, Any]] = (
-            {}
-        )  # machine code -> what was read in it, file or no file
+        # By machine code, what was read in it: also in that of files that are forgotten.
+        self._known: dict[str, dict[str, Any]] = {}
         # Triton asks a tensor for its address to specialise on its alignment; fake ones have none.
         FakeTensor.data_ptr = (
             lambda tensor: _BASE_ADDRESS + tensor.storage_offset() * tensor.element_size()
@@ -133,10 +132,8 @@ class Recorder:
             ended = self._ended(path, command)
         pretend_gpu(GpuSpec(**gpu))
         for site in self._sites:
-            kernel = site.tuner.fn
-            while not isinstance(kernel, JITFunction):
-                kernel = kernel.fn
-            kernel.device_caches.clear()  # what is in there was compiled and loaded by the driver that was
+            # What is in there was compiled and loaded by the driver that was.
+            _kernel_of(site.tuner).device_caches.clear()
         return {"ended": ended, "sites": self._recorded()}
 
     def _ended(self, path: str, command: list[str]) -> str | None:
@@ -239,20 +236,25 @@ class Recorder:
                 self._progress({})
 
 
+def _kernel_of(tuner: Autotuner) -> JITFunction:
+    """The kernel, beneath what stands between (heuristics)."""
+    kernel = tuner.fn
+    while not isinstance(kernel, JITFunction):
+        kernel = kernel.fn
+    return kernel
+
+
 def _version(tuner: Autotuner, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
     """What of a call decides the machine code: constants, and of other arguments what Triton specialises on.
 
     That is whether an integer is 1, a multiple of 16, and how wide; and a tensor's type and alignment. Heuristics
     compute constants from whatever they like: beneath them every value counts.
     """
-    kernel = tuner.fn
-    while not isinstance(kernel, JITFunction):
-        kernel = kernel.fn
+    kernel = _kernel_of(tuner)
     constants = {param.name for param in kernel.params if param.is_constexpr}
     exact = kernel is not tuner.fn
-    named = {**dict(zip(tuner.arg_names, args, strict=False)), **kwargs}
     said = []
-    for name, value in sorted(named.items()):
+    for name, value in sorted(named(tuner, args, kwargs).items()):
         if isinstance(value, torch.Tensor):
             shape = f"{list(value.shape)}{value.stride()}" if exact else ""
             said.append(f"{name}: {value.dtype}{shape}, {value.data_ptr() % 16}")

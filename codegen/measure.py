@@ -58,8 +58,9 @@ class Bench(Protocol):
 
             bound = 8 × (library's error against float64 + half a unit in the last place of its result)
 
-        The unit is that of the dtype the library gives its result in; with `wide` it gets the inputs as float32. Both the relative error
-        ‖out − ref‖ / ‖ref‖ and the largest error over the root mean square of ref must be within it.
+        The unit is that of the dtype the library gives its result in; with `wide` it gets the inputs as
+        float32. Both the relative error ‖out − ref‖ / ‖ref‖ and the largest error over the root mean square of
+        ref must be within it.
 
         Without a reference (`against` is False) nothing is said about values. Raises BadInput when the reference
         fails on a case whose purpose is `given`.

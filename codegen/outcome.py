@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+ACCEPTED, REFUSED, BAD_INPUT = 0, 1, 2  # exit statuses
+
 # What a NaN that no reference has comes from: memory that is handed out, or lies beyond an input's end, holds them.
 UNWRITTEN = "elements never written, or memory read that nobody wrote"
 

@@ -11,9 +11,7 @@ from pathlib import Path
 import click
 
 from codegen.gpu import GpuSpec, find_gpu
-from codegen.outcome import BadInput
-
-ACCEPTED = 0
+from codegen.outcome import ACCEPTED, BadInput
 
 
 @click.command("profile")

@@ -60,7 +60,8 @@ def _assemble(stated: dict[str, Any], rates: dict[str, float], unread: tuple[str
     if name is None and not stated and not rates:
         return GpuBlock(None, "the prompt describes no GPU", (), unread)
     try:
-        known = _named(name) if name is not None else None
+        # Whatever follows the name: `RTX 4090, 128 SMs`.
+        known = find_gpu(re.split("[,;]", name)[0]) if name is not None else None
     except BadInput as unknown:
         known, hint = None, str(unknown)
     else:
@@ -87,14 +88,6 @@ def _assemble(stated: dict[str, Any], rates: dict[str, float], unread: tuple[str
         lacking = f"the prompt does not describe it in full (no {', '.join(missing)})"
         return GpuBlock(None, f"{hint}, and {lacking}", (), unread)
     return GpuBlock(GpuSpec(**given), None, (), unread)
-
-
-def _named(text: str) -> GpuSpec:
-    """The GPU that a line names, whatever follows the name: `RTX 4090 (Ada, sm_89), 128 SMs`. Raises BadInput."""
-    try:
-        return find_gpu(text)
-    except BadInput:
-        return find_gpu(re.split("[,;(]", text)[0])
 
 
 def _differences(known: GpuSpec, stated: GpuSpec) -> tuple[Override, ...]:

@@ -93,6 +93,11 @@ class Reference:
         function: Callable[..., Any] = model
         return function
 
+    def give_state(self, model: torch.nn.Module) -> None:
+        """Gives a model the Model's parameters, where it has them by the same names."""
+        if self.state is not None and self.state.keys() == model.state_dict().keys():
+            model.load_state_dict(self.state)
+
     def compute(self, values: Sequence[Any], dtype: torch.dtype | None) -> Outputs:
         """The result on these inputs, computed in `dtype`, and given in it; None: in the inputs' own.
 

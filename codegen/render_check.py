@@ -7,10 +7,8 @@ from pathlib import Path
 
 import click
 
-from codegen.outcome import BadInput
+from codegen.outcome import ACCEPTED, REFUSED, BadInput
 from codegen.record import Record
-
-ACCEPTED, REFUSED = 0, 1
 
 
 def source_of(name: str, record: Record) -> str:

@@ -12,7 +12,7 @@ import click
 
 from codegen.families import FAMILIES
 from codegen.gpu import GpuSpec, find_gpu
-from codegen.outcome import BadInput, Refused
+from codegen.outcome import ACCEPTED, BadInput, Refused
 from codegen.problem import (
     BATCHED,
     ITEM_BYTES,
@@ -28,7 +28,6 @@ from codegen.render import choose
 from codegen.render_check import check_all, source_of
 from codegen.spec import Spec, Wanted
 
-ACCEPTED, REFUSED = 0, 1
 DEFAULT_SHAPE = "m=4096,n=4096,k=4096"
 
 

@@ -13,6 +13,7 @@ from triton.runtime.autotuner import Config as TritonConfig
 from triton.runtime.jit import JITFunction
 
 from codegen import build
+from codegen.forced import call_hook
 
 
 def replay(
@@ -25,10 +26,7 @@ def replay(
     """What Autotuner.run does once it has chosen `config`, short of the launch."""
     kwargs = {name: value for name, value in kwargs.items() if name != "warmup"}
     grid = kwargs.pop("grid")
-    if config.pre_hook is not None:
-        config.pre_hook(
-            {**dict(zip(tuner.arg_names, args, strict=False)), **kwargs, **config.all_kwargs()}
-        )
+    call_hook(tuner, config, args, kwargs)
     launched: dict[str, Any] = {}
 
     def compile_only(

@@ -21,9 +21,8 @@ class Row:
     origin: str  # original, neighbour
     status: str  # kept, added, dropped
     reason: str
-    dropped_at: str | None = (
-        None  # the stage that refused it: compile, code, launch, verify, limit, prune
-    )
+    # The stage that refused it: compile, code, launch, verify, limit, prune.
+    dropped_at: str | None = None
     resources: Resources | None = None
     occupancy: Occupancy | None = None
     grid: int | None = None  # blocks

@@ -158,8 +158,9 @@ def _peers_of(case: Case) -> list[str]:
 
 
 def _compile_peer(case: Case, name: str, folder: Path, turn_to: TurnTo) -> None:
-    _peer(case, name, folder)
-    compile_file(_peer_path(case, name, folder), case.problem, turn_to)
+    path = _peer(case, name, folder).subjects[0].path
+    assert path is not None, "a peer's file"
+    compile_file(path, case.problem, turn_to)
 
 
 def _measured(
@@ -202,11 +203,7 @@ def _rendered(case: Case, gpu: GpuSpec, configs: Configs, folder: Path) -> _Kern
 def _peer(case: Case, name: str, folder: Path) -> _Kernel:
     source = environment().get_template(f"peers/{name}.py.jinja").render(problem=case.problem)
     tuned = {site.kernel: site.configs or () for site in find_sites(source.encode())}
-    return _kernel(name, _peer_path(case, name, folder), source, tuned)
-
-
-def _peer_path(case: Case, name: str, folder: Path) -> Path:
-    return _path(folder, f"{case.name}-{name}")
+    return _kernel(name, _path(folder, f"{case.name}-{name}"), source, tuned)
 
 
 def _kernel(name: str, path: Path, source: str, configs: Mapping[str, Sequence[Config]]) -> _Kernel:

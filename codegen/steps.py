@@ -129,11 +129,7 @@ def build_originals(
     question: Question, compiler: Compiler, launched: Sequence[Launched], progress: Progress
 ) -> dict[int, list[Row]]:
     """Each site's configs as rows, with what they need on the GPU."""
-    jobs = [
-        Compilation(each.live.index, index, config.warps or 0, config.stages or 0)
-        for each in launched
-        for index, config in enumerate(each.live.configs)
-    ]
+    jobs = [job for each in launched for job in each.live.compilations]
     results = iter(compiler.compile(jobs, lambda done: progress("compiling", done, len(jobs))))
     rows = {}
     for each in launched:

@@ -100,8 +100,7 @@ class Subjects:
             torch.manual_seed(terms["seed"])
             with torch.device(self._device):
                 model = model_of(*reference.init).eval().to(self._device)
-            if reference.state is not None and reference.state.keys() == model.state_dict().keys():
-                model.load_state_dict(reference.state)
+            reference.give_state(model)
         picks = {
             (choice["kernel"], choice["line"]): Pick(
                 choice["config"], choice["num_warps"], choice["num_stages"]

@@ -37,6 +37,16 @@ class UserFile:
 
 
 @dataclass(frozen=True)
+class Compilation:
+    """One config to compile: an entry of a live list, with the given knobs."""
+
+    site: int
+    config: int
+    num_warps: int
+    num_stages: int
+
+
+@dataclass(frozen=True)
 class LiveSite:
     """An autotuned kernel that the model launched."""
 
@@ -45,6 +55,14 @@ class LiveSite:
     path: str
     line: int  # of its first decorator
     configs: tuple[Config, ...]  # as Triton sees them: every knob a number
+
+    @property
+    def compilations(self) -> list[Compilation]:
+        """Of every config, as it is."""
+        return [
+            Compilation(self.index, number, config.warps or 0, config.stages or 0)
+            for number, config in enumerate(self.configs)
+        ]
 
 
 @dataclass(frozen=True)
@@ -55,16 +73,6 @@ class Launches:
     inputs: tuple[InputSpec, ...] = ()  # what the model was called with
     ended: str | None = None  # how a run of the user's own failed, if it did
     really: bool = False  # that run was on the GPU in this machine, not on fake tensors
-
-
-@dataclass(frozen=True)
-class Compilation:
-    """One config to compile: an entry of a live list, with the given knobs."""
-
-    site: int
-    config: int
-    num_warps: int
-    num_stages: int
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import click
 from click.core import ParameterSource
 
-ACCEPTED = 0
+from codegen.outcome import ACCEPTED
 
 
 def _tuning_options(command: Callable[..., int]) -> Callable[..., int]:
