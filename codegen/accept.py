@@ -189,11 +189,14 @@ def accept_unmeasured(
 
     Raises BadInput when the reference fails on all inputs.
     """
-    # In a file with several kernels some may be for sizes that descriptors take.
+    # In a file with several kernels some may be for sizes that descriptors take; and so may the only one be.
     several = len(candidate.launched) > 1
-    cases = plan_cases(candidate.inputs, candidate.sides, given=False, aligned=several)
-    standings = checked("candidate", candidate, bench, cases, terms, progress)
-    found = [finding for each in standings for finding in each.checkup.findings]
+    for aligned in (several, True):
+        cases = plan_cases(candidate.inputs, candidate.sides, given=False, aligned=aligned)
+        standings = checked("candidate", candidate, bench, cases, terms, progress)
+        found = [finding for each in standings for finding in each.checkup.findings]
+        if aligned or not all(finding.refused for finding in found):
+            break
     if found and all((each.refused or "").startswith(REFERENCE_REFUSES) for each in found):
         raise BadInput(f"{candidate.question.file.name}: {found[0].refused} ({found[0].case})")
     verdict = _wrong(standings)

@@ -119,7 +119,7 @@ class Gauge:
             if said.get("refused") != PRUNED:
                 said["fault"] = "writes into memory that it was not given"
         if not said.get("fault") and (missed := set(on_trial) - seen.kernels):
-            said["refused"] = f"{missed.pop()[0]} was not launched"
+            said.setdefault("refused", f"{missed.pop()[0]} was not launched")
         return said
 
     def _raised(

@@ -54,6 +54,7 @@ class _Contest:
     best: dict[str, tuple[Subject, float]] = field(default_factory=dict)  # by contestant
     skipped: dict[str, str] = field(default_factory=dict)  # by label, why
     library_error: float | None = None
+    screened: dict[str, float] = field(default_factory=dict)  # our configs, in µs
 
     def __post_init__(self) -> None:
         self.against = Against(reference=self.case.reference)
@@ -253,6 +254,9 @@ def _enter(contest: _Contest, name: str, kernel: _Kernel) -> None:
         wrong |= dict(race.failures)
         times = {label: statistics.median(race.samples_us(label)) for label in race.labels}
         right = {label: right[label] for label in sorted(times, key=times.__getitem__)}
+        if name == OURS:
+            configs = {each.label: kernel.configs[i] for i, each in enumerate(kernel.subjects)}
+            contest.screened = {configs[label]: times[label] for label in right}
     if right:
         contest.best[name] = next(iter(right.values()))
     if name == OURS:
@@ -280,4 +284,11 @@ def _raced(contest: _Contest, ours: _Kernel) -> Outcome:
         sides[name] = Side(name, statistics.median(race.samples_us(label)), errors.get(name))
     chosen = ours.configs[ours.subjects.index(best[OURS][0])]
     own = sides.pop(OURS, None)
-    return Outcome(case, own, chosen, tuple(sides.values()), tuple(skipped.items()))
+    return Outcome(
+        case,
+        own,
+        chosen,
+        tuple(sides.values()),
+        tuple(skipped.items()),
+        screened=tuple(contest.screened.items()),
+    )

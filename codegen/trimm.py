@@ -126,7 +126,7 @@ class View:
     @property
     def tile(self) -> int:
         """Longest side of a tile of split operands."""
-        return TILE[str(self.precision)]
+        return TILE
 
     @property
     def band(self) -> int:

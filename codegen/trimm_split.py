@@ -8,7 +8,7 @@ from codegen.problem import ITEM_BYTES, Problem
 from codegen.rank import programs
 from codegen.spec import Candidate
 
-TILE = {"fp16": 256, "fp16x3": 128}  # longest side of a tile, which operands are padded to
+TILE = 256  # longest side of a tile, which operands are padded to
 _BLOCK_K = 64
 
 # BLOCK_M, BLOCK_N, SPAN, warps, stages, programs on a multiprocessor, reason; in order of preference.
@@ -24,9 +24,11 @@ _ROWS: dict[str, tuple[_Row, ...]] = {
         (64, 64, 64, 4, 4, 3, "small matrices, three programs"),
     ),
     "fp16x3": (
+        (128, 256, 256, 8, 3, 1, "least traffic per multiply-add"),
+        (128, 256, 512, 8, 4, 1, "the same, deep pipeline"),
         (128, 128, 512, 8, 5, 1, "deep pipeline, rows and columns shared in L2"),
         (128, 128, 256, 8, 5, 1, "deep pipeline, more even shares of work"),
-        (128, 128, 128, 8, 5, 1, "deep pipeline, evenest shares of work"),
+        (64, 256, 256, 4, 4, 1, "half the work a tile, so that shares are more even"),
         (64, 64, 256, 4, 5, 2, "small matrices, where the longest tile decides"),
         (64, 64, 64, 4, 6, 2, "small matrices, evenest shares"),
         (64, 64, 64, 4, 3, 3, "small matrices, three programs"),
@@ -41,7 +43,7 @@ def split_candidates(problem: Problem, gpu: GpuSpec, precision: str) -> tuple[Ca
     """Configs of the kernel that multiplies parts, best first: large tiles where there are enough."""
     candidates = []
     for block_m, block_n, span, warps, stages, wanted, reason in _ROWS[precision]:
-        bound = shared_bound(problem, gpu, block_m, block_n, stages + (precision == "fp16x3"))
+        bound = shared_bound(problem, gpu, block_m, block_n, stages)
         meta = (
             ("BLOCK_M", block_m),
             ("BLOCK_N", block_n),
@@ -61,7 +63,6 @@ def shared_bound(problem: Problem, gpu: GpuSpec, block_m: int, block_n: int, sta
     """At least the shared memory, in bytes, that a config takes: stages, a quarter of a tile, barriers, exponents.
 
     On Blackwell, where accumulators come out of tensor memory, it is half of a tile.
-    For two parts a stage more: where there are infinities, high parts are multiplied again.
     """
     operands = stages * (block_m + block_n) * _BLOCK_K * 2
     leaving = block_m * block_n * ITEM_BYTES[problem.out_dtype]

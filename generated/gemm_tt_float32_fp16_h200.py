@@ -298,7 +298,7 @@ def gemm_parts_kernel(
         b_tops = tl.load(tops_ptr + batches * M + z * N + offs_n, mask=offs_n < N, other=0)
         acc = unscale(acc, exponent_of(a_tops)[:, None] + exponent_of(b_tops)[None, :])
 
-        # Stored by quarters: a whole tile would take shared memory that another stage of loads needs.
+        # Stored by quarters: a whole tile would take shared memory that a stage of loads needs.
         left, right = halves(acc)
         first, second = halves(left)
         third, fourth = halves(right)

@@ -209,18 +209,23 @@ def split_kernel(
 @triton.autotune(
     configs=[
         triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "PROGRAMS": 132},
+            num_warps=8,
+            num_stages=3,
+        ),
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "PROGRAMS": 132},
+            num_warps=8,
+            num_stages=4,
+        ),
+        triton.Config(
             {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "PROGRAMS": 132},
             num_warps=8,
             num_stages=5,
         ),
         triton.Config(
-            {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "PROGRAMS": 132},
-            num_warps=8,
-            num_stages=4,
-        ),
-        triton.Config(
-            {"BLOCK_M": 256, "BLOCK_N": 64, "BLOCK_K": 64, "PROGRAMS": 132},
-            num_warps=8,
+            {"BLOCK_M": 64, "BLOCK_N": 256, "BLOCK_K": 64, "PROGRAMS": 132},
+            num_warps=4,
             num_stages=4,
         ),
         triton.Config(
@@ -232,11 +237,6 @@ def split_kernel(
             {"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 64, "PROGRAMS": 264},
             num_warps=4,
             num_stages=4,
-        ),
-        triton.Config(
-            {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 64, "PROGRAMS": 264},
-            num_warps=4,
-            num_stages=5,
         ),
     ],
     key=["M", "N", "K"],
@@ -294,53 +294,79 @@ def gemm_parts_kernel(
     tiles_n = tl.cdiv(N, BLOCK_N)
     steps = K_PADDED // BLOCK_K
     tiles = batches * tiles_m * tiles_n
-    for pid in tl.range(tl.program_id(0), tiles, PROGRAMS, flatten=True):
-        z = pid // (tiles_m * tiles_n)
-        tile_m, tile_n = tile_at(pid % (tiles_m * tiles_n), tiles_m, tiles_n, GROUP_M)
-        first_m = tile_m * BLOCK_M
-        first_n = tile_n * BLOCK_N
-        acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-        total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-        for turn in range(0, 3 * steps):
-            # In each chunk low parts of A by high ones of B, then high by low, then high by high:
-            # small products first, while the sum is small and loses least.
-            before = turn // (3 * CHUNK) * CHUNK
-            length = min(CHUNK, steps - before)
-            product = (turn - 3 * before) // length
-            first_k = (before + (turn - 3 * before) % length) * BLOCK_K
-            a_matrix = z + tl.where(product == 0, batches, 0)
-            b_matrix = z + tl.where(product == 1, batches, 0)
-            a = a_desc.load([a_matrix * K_PADDED + first_k, first_m])
-            b = b_desc.load([b_matrix * N + first_n, first_k])
-            acc = tl.dot(a.T, b.T, acc)
-            if turn % (3 * CHUNK) == 3 * CHUNK - 1:
-                total += acc
+    # Flattened by hand, with one `if` for all that ends: Triton's own flattening would look at the
+    # accumulator twice, and the assembler then waits for every product before it issues the next.
+    turns = 3 * steps
+    turn = -1
+    pid = tl.program_id(0) - PROGRAMS
+    done = tl.program_id(0)
+    z_next = 0
+    m_next = 0
+    n_next = 0
+    acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    for _ in range(tl.cdiv(tiles - tl.program_id(0), PROGRAMS) * turns):
+        turn = tl.where(turn == turns - 1, 0, turn + 1)
+        if turn == 0:
+            pid += PROGRAMS
+            z_next = pid // (tiles_m * tiles_n)
+            m_next, n_next = tile_at(pid % (tiles_m * tiles_n), tiles_m, tiles_n, GROUP_M)
+        # In each chunk low parts of A by high ones of B, then high by low, then high by high:
+        # small products first, while the sum is small and loses least.
+        before = turn // (3 * CHUNK) * CHUNK
+        length = min(CHUNK, steps - before)
+        place = turn - 3 * before
+        product = (place >= length).to(tl.int32) + (place >= 2 * length).to(tl.int32)
+        first_k = (before + place - product * length) * BLOCK_K
+        a_matrix = z_next + tl.where(product == 0, batches, 0)
+        b_matrix = z_next + tl.where(product == 1, batches, 0)
+        a = a_desc.load([a_matrix * K_PADDED + first_k, m_next * BLOCK_M])
+        b = b_desc.load([b_matrix * N + n_next * BLOCK_N, first_k])
+        acc = tl.dot(a.T, b.T, acc)
+        if place == 3 * length - 1:
+            total += acc
+            acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+            if turn == turns - 1:
+                # Which tile this was, worked out again: kept since its loads were issued, it would take
+                # registers in every stage.
+                z = done // (tiles_m * tiles_n)
+                tile_m, tile_n = tile_at(done % (tiles_m * tiles_n), tiles_m, tiles_n, GROUP_M)
+                first_m = tile_m * BLOCK_M
+                first_n = tile_n * BLOCK_N
+                done += PROGRAMS
+                offs_m = first_m + tl.arange(0, BLOCK_M)
+                offs_n = first_n + tl.arange(0, BLOCK_N)
+                a_tops = tl.load(tops_ptr + z * M + offs_m, mask=offs_m < M, other=0)
+                b_tops = tl.load(tops_ptr + batches * M + z * N + offs_n, mask=offs_n < N, other=0)
+                if max(tl.max(a_tops, axis=0), tl.max(b_tops, axis=0)) >= INFINITE:
+                    # Infinity by a low part may be NaN, as that part may be 0: there high parts alone
+                    # decide. Not on tensor cores, whose other products would no longer overlap.
+                    lost = total != total
+                    total = tl.where(lost, 0.0, total)
+                    a_from = a_ptr + (z * K_PADDED).to(tl.int64) * pitch_a + first_m
+                    b_from = b_ptr + (z * N + first_n).to(tl.int64) * pitch_b
+                    for _ in range(K):
+                        a_k = tl.load(a_from + tl.arange(0, BLOCK_M), mask=offs_m < M, other=0.0)
+                        b_k = tl.load(
+                            b_from + tl.arange(0, BLOCK_N) * pitch_b, mask=offs_n < N, other=0.0
+                        )
+                        more = total + a_k.to(tl.float32)[:, None] * b_k.to(tl.float32)[None, :]
+                        total = tl.where(lost, more, total)
+                        a_from += pitch_a
+                        b_from += 1
+                acc = unscale(total, exponent_of(a_tops)[:, None] + exponent_of(b_tops)[None, :])
+
+                # Stored by quarters: a whole tile would take shared memory that a stage of loads needs.
+                left, right = halves(acc)
+                first, second = halves(left)
+                third, fourth = halves(right)
+                store_piece(c, first, z, first_m, first_n + 0 * (BLOCK_N // 4), M, N, ALIGNED)
+                store_piece(c, second, z, first_m, first_n + 1 * (BLOCK_N // 4), M, N, ALIGNED)
+                store_piece(c, third, z, first_m, first_n + 2 * (BLOCK_N // 4), M, N, ALIGNED)
+                store_piece(c, fourth, z, first_m, first_n + 3 * (BLOCK_N // 4), M, N, ALIGNED)
+
                 acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-        acc += total
-
-        offs_m = first_m + tl.arange(0, BLOCK_M)
-        offs_n = first_n + tl.arange(0, BLOCK_N)
-        a_tops = tl.load(tops_ptr + z * M + offs_m, mask=offs_m < M, other=0)
-        b_tops = tl.load(tops_ptr + batches * M + z * N + offs_n, mask=offs_n < N, other=0)
-        if max(tl.max(a_tops, axis=0), tl.max(b_tops, axis=0)) >= INFINITE:
-            # Infinity by a low part may be NaN, as that part may be 0: there high parts alone decide.
-            plain = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-            for step in tl.range(0, steps, num_stages=1):
-                first_k = step * BLOCK_K
-                a = a_desc.load([z * K_PADDED + first_k, first_m])
-                b = b_desc.load([z * N + first_n, first_k])
-                plain = tl.dot(a.T, b.T, plain)
-            acc = tl.where(acc == acc, acc, plain)
-        acc = unscale(acc, exponent_of(a_tops)[:, None] + exponent_of(b_tops)[None, :])
-
-        # Stored by quarters: a whole tile would take shared memory that another stage of loads needs.
-        left, right = halves(acc)
-        first, second = halves(left)
-        third, fourth = halves(right)
-        store_piece(c, first, z, first_m, first_n + 0 * (BLOCK_N // 4), M, N, ALIGNED)
-        store_piece(c, second, z, first_m, first_n + 1 * (BLOCK_N // 4), M, N, ALIGNED)
-        store_piece(c, third, z, first_m, first_n + 2 * (BLOCK_N // 4), M, N, ALIGNED)
-        store_piece(c, fourth, z, first_m, first_n + 3 * (BLOCK_N // 4), M, N, ALIGNED)
+                total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
 
 
 def check(name: str, x: torch.Tensor, dims: int, dtype: torch.dtype) -> None:

@@ -86,14 +86,15 @@ def dealt_tile(
 
     Returns a tile's first row and column, its steps, and if it is none of the triangle's.
 
-    Tiles are dealt out heaviest first, forwards and backwards in turn, so that all programs get about the
-    same work. Tiles of one square of SPAN x SPAN run at the same time and share rows and columns in the L2
-    cache. The squares furthest from the diagonal come first: there is one, then two, and so on. A square root
-    finds it, and integers correct what its rounding may miss. A tile beside the triangle takes a step, for
-    nothing; who gets none has no step.
+    Tiles are dealt out heaviest first, forwards, then backwards twice, and so on: work falls off ever slower
+    from round to round, so that it takes two backwards to make up for one forwards. Tiles of one square of
+    SPAN x SPAN run at the same time and share rows and columns in the L2 cache. The squares furthest from
+    the diagonal come first: there is one, then two, and so on. A square root finds it, and integers correct
+    what its rounding may miss. A tile beside the triangle takes a step, for nothing; who gets none has no
+    step.
     """
     pid = tl.program_id(0)
-    place = round * PROGRAMS + tl.where(round % 2 == 0, pid, PROGRAMS - 1 - pid)
+    place = round * PROGRAMS + tl.where(round % 3 == 0, pid, PROGRAMS - 1 - pid)
     places = places_in(N, BLOCK_M, BLOCK_N, SPAN)
     tile = place
     square = tile // (SPAN // BLOCK_M * (SPAN // BLOCK_N))
@@ -197,6 +198,7 @@ def tril_matmul_descriptor_kernel(
         total_steps += dealt_tile(later, N, PROGRAMS, BLOCK_M, BLOCK_N, BLOCK_K, SPAN)[2]
     acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
     round = 0
+    done = 0
     step = -1
     for _ in range(total_steps):
         step = tl.where(step == steps - 1, 0, step + 1)
@@ -216,26 +218,35 @@ def tril_matmul_descriptor_kernel(
         b = b_from.load([k, b_col])
         acc = tl.dot(a, b, acc)
         if step == steps - 1:
-            rows = first_row + tl.arange(0, BLOCK_M)
-            cols = first_col + tl.arange(0, BLOCK_N)
+            c_row, c_col, c_steps, c_idle = dealt_tile(
+                done, N, PROGRAMS, BLOCK_M, BLOCK_N, BLOCK_K, SPAN
+            )
+            done += 1
+            rows = c_row + tl.arange(0, BLOCK_M)
+            cols = c_col + tl.arange(0, BLOCK_N)
             acc = tl.where(rows[:, None] >= cols[None, :], acc, 0.0)  # NaN times 0 is none
-            row = tl.where(idle, N, first_row)
-            # Stored by quarters: a whole tile would take shared memory that another stage of loads needs.
+            row = tl.where(c_idle, N, c_row)
+            # Stored by quarters: a whole tile would take shared memory that a stage of loads needs.
             left, right = halves(acc)
             first, second = halves(left)
             third, fourth = halves(right)
-            c_desc.store([row, first_col + 0 * (BLOCK_N // 4)], first.to(c_desc.dtype))
-            c_desc.store([row, first_col + 1 * (BLOCK_N // 4)], second.to(c_desc.dtype))
-            c_desc.store([row, first_col + 2 * (BLOCK_N // 4)], third.to(c_desc.dtype))
-            c_desc.store([row, first_col + 3 * (BLOCK_N // 4)], fourth.to(c_desc.dtype))
+            c_desc.store([row, c_col + 0 * (BLOCK_N // 4)], first.to(c_desc.dtype))
+            c_desc.store([row, c_col + 1 * (BLOCK_N // 4)], second.to(c_desc.dtype))
+            c_desc.store([row, c_col + 2 * (BLOCK_N // 4)], third.to(c_desc.dtype))
+            c_desc.store([row, c_col + 3 * (BLOCK_N // 4)], fourth.to(c_desc.dtype))
             # With it goes its mirror image across the diagonal, zeros.
-            zeros = tl.zeros((BLOCK_M, BLOCK_N // 4), dtype=tl.float32)
-            on_diagonal = first_row // BLOCK_N == first_col // BLOCK_N
-            mirror_row = tl.where(idle | on_diagonal, N, first_col)
-            for piece in tl.static_range(4):
-                down = piece % (BLOCK_N // BLOCK_M) * BLOCK_M
-                along = piece // (BLOCK_N // BLOCK_M) * (BLOCK_N // 4)
-                c_desc.store([mirror_row + down, first_row + along], zeros.to(c_desc.dtype))
+            # Through no descriptor: such stores wait for one another, to leave shared memory.
+            # Rows are of whole 16 bytes, which a product tells the compiler.
+            VECTOR: tl.constexpr = 128 // c_ptr.dtype.element_ty.primitive_bitwidth
+            width = N // VECTOR * VECTOR
+            on_diagonal = c_row // BLOCK_N == c_col // BLOCK_N
+            height = tl.where(c_idle | on_diagonal, 0, width)
+            down = c_col + tl.arange(0, BLOCK_N)
+            along = c_row + tl.arange(0, BLOCK_M)
+            inside = (down[:, None] < height) & (along[None, :] < width)
+            c_ptrs = c_ptr + (down.to(tl.int64)[:, None] * width + along[None, :])
+            zeros = tl.zeros((BLOCK_N, BLOCK_M), dtype=c_ptr.dtype.element_ty)
+            tl.store(c_ptrs, zeros, mask=inside)
             acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
 
 

@@ -225,14 +225,15 @@ def dealt_tile(
     Returns which matrix, a tile's first row and column, its steps, and if it is none of the triangle's.
     Steps are three for each BLOCK_K of k.
 
-    Tiles are dealt out heaviest first, forwards and backwards in turn, so that all programs get about the
-    same work. Tiles of one square of SPAN x SPAN run at the same time and share rows and columns in the L2
-    cache. The squares furthest from the diagonal come first: there is one, then two, and so on. A square root
-    finds it, and integers correct what its rounding may miss. A tile beside the triangle takes a step, for
-    nothing; who gets none has no step.
+    Tiles are dealt out heaviest first, forwards, then backwards twice, and so on: work falls off ever slower
+    from round to round, so that it takes two backwards to make up for one forwards. Tiles of one square of
+    SPAN x SPAN run at the same time and share rows and columns in the L2 cache. The squares furthest from
+    the diagonal come first: there is one, then two, and so on. A square root finds it, and integers correct
+    what its rounding may miss. A tile beside the triangle takes a step, for nothing; who gets none has no
+    step.
     """
     pid = tl.program_id(0)
-    place = round * PROGRAMS + tl.where(round % 2 == 0, pid, PROGRAMS - 1 - pid)
+    place = round * PROGRAMS + tl.where(round % 3 == 0, pid, PROGRAMS - 1 - pid)
     places = places_in(N, BLOCK_M, BLOCK_N, SPAN) * batches
     z = place % batches
     tile = place // batches
@@ -258,6 +259,16 @@ def dealt_tile(
 @triton.autotune(
     configs=[
         triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "SPAN": 256, "PROGRAMS": 132},
+            num_warps=8,
+            num_stages=3,
+        ),
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "SPAN": 512, "PROGRAMS": 132},
+            num_warps=8,
+            num_stages=4,
+        ),
+        triton.Config(
             {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "SPAN": 512, "PROGRAMS": 132},
             num_warps=8,
             num_stages=5,
@@ -268,24 +279,14 @@ def dealt_tile(
             num_stages=5,
         ),
         triton.Config(
-            {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "SPAN": 128, "PROGRAMS": 132},
-            num_warps=8,
-            num_stages=5,
+            {"BLOCK_M": 64, "BLOCK_N": 256, "BLOCK_K": 64, "SPAN": 256, "PROGRAMS": 132},
+            num_warps=4,
+            num_stages=4,
         ),
         triton.Config(
             {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 64, "SPAN": 256, "PROGRAMS": 264},
             num_warps=4,
             num_stages=5,
-        ),
-        triton.Config(
-            {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 64, "SPAN": 64, "PROGRAMS": 132},
-            num_warps=4,
-            num_stages=6,
-        ),
-        triton.Config(
-            {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 64, "SPAN": 64, "PROGRAMS": 396},
-            num_warps=4,
-            num_stages=3,
         ),
     ],
     key=["N"],
@@ -346,6 +347,7 @@ def tril_matmul_parts_kernel(
         total_steps += dealt_tile(later, batches, N, PROGRAMS, BLOCK_M, BLOCK_N, BLOCK_K, SPAN)[3]
     acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
     round = 0
+    done = 0
     step = -1
     total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
     for _ in range(total_steps):
@@ -359,58 +361,77 @@ def tril_matmul_parts_kernel(
         # small products first, while the sum is small and loses least.
         before = step // (3 * CHUNK) * CHUNK
         length = min(CHUNK, steps // 3 - before)
-        product = (step - 3 * before) // length
-        k = first_col + (before + (step - 3 * before) % length) * BLOCK_K
+        place = step - 3 * before
+        product = (place >= length).to(tl.int32) + (place >= 2 * length).to(tl.int32)
+        k = first_col + (before + place - product * length) * BLOCK_K
         a_first = (z + tl.where(product == 0, batches, 0)) * N_PADDED
         b_first = (z + tl.where(product == 1, batches, 0)) * N_PADDED
         a = a_desc.load([a_first + first_row, k])
         b = b_desc.load([b_first + k, first_col])
         acc = tl.dot(a, b, acc)
-        if step % (3 * CHUNK) == 3 * CHUNK - 1:
+        # One `if` for all that ends: were the accumulator looked at twice, the assembler would wait for
+        # every product before it issues the next.
+        if place == 3 * length - 1:
             total += acc
             acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-        if step == steps - 1:
-            rows = first_row + tl.arange(0, BLOCK_M)
-            cols = first_col + tl.arange(0, BLOCK_N)
-            a_tops = tl.load(tops_ptr + z * N + rows, mask=rows < N, other=0)
-            b_tops = tl.load(tops_ptr + (batches + z) * N + cols, mask=cols < N, other=0)
-            acc += total
-            total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-            if max(tl.max(a_tops, axis=0), tl.max(b_tops, axis=0)) >= INFINITE:
-                # Infinity by a low part may be NaN, as that part may be 0: there high parts alone decide.
-                plain = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-                for again in tl.range(0, steps // 3, num_stages=1):
-                    k = first_col + again * BLOCK_K
-                    a_first = z * N_PADDED
-                    b_first = z * N_PADDED
-                    a = a_desc.load([a_first + first_row, k])
-                    b = b_desc.load([b_first + k, first_col])
-                    plain = tl.dot(a, b, plain)
-                acc = tl.where(acc == acc, acc, plain)
-            acc = unscale(acc, exponent_of(a_tops)[:, None] + exponent_of(b_tops)[None, :])
-            acc = tl.where(rows[:, None] >= cols[None, :], acc, 0.0)  # NaN times 0 is none
-            row = tl.where(idle, N, first_row)
-            # Stored by quarters: a whole tile would take shared memory that another stage of loads needs.
-            left, right = halves(acc)
-            first, second = halves(left)
-            third, fourth = halves(right)
-            store_piece(c, first, z, row, first_col + 0 * (BLOCK_N // 4), N, N, ALIGNED)
-            store_piece(c, second, z, row, first_col + 1 * (BLOCK_N // 4), N, N, ALIGNED)
-            store_piece(c, third, z, row, first_col + 2 * (BLOCK_N // 4), N, N, ALIGNED)
-            store_piece(c, fourth, z, row, first_col + 3 * (BLOCK_N // 4), N, N, ALIGNED)
-            # With it goes its mirror image across the diagonal, zeros.
-            zeros = tl.zeros((BLOCK_M, BLOCK_N // 4), dtype=tl.float32)
-            on_diagonal = first_row // BLOCK_N == first_col // BLOCK_N
-            mirror_row = tl.where(idle | on_diagonal, N, first_col)
-            for piece in tl.static_range(4):
-                down = piece % (BLOCK_N // BLOCK_M) * BLOCK_M
-                along = piece // (BLOCK_N // BLOCK_M) * (BLOCK_N // 4)
-                store_piece(c, zeros, z, mirror_row + down, first_row + along, N, N, ALIGNED)
-            acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+            if step == steps - 1:
+                c_z, c_row, c_col, c_steps, c_idle = dealt_tile(
+                    done, batches, N, PROGRAMS, BLOCK_M, BLOCK_N, BLOCK_K, SPAN
+                )
+                done += 1
+                rows = c_row + tl.arange(0, BLOCK_M)
+                cols = c_col + tl.arange(0, BLOCK_N)
+                a_tops = tl.load(tops_ptr + c_z * N + rows, mask=rows < N, other=0)
+                b_tops = tl.load(tops_ptr + (batches + c_z) * N + cols, mask=cols < N, other=0)
+                top = max(tl.max(a_tops, axis=0), tl.max(b_tops, axis=0))
+                if tl.where(c_idle, 0, top) >= INFINITE:
+                    # Infinity by a low part may be NaN, as that part may be 0: there high parts alone
+                    # decide. Not on tensor cores, whose other products would no longer overlap.
+                    lost = total != total
+                    total = tl.where(lost, 0.0, total)
+                    k_begin = c_col
+                    a_from = a_ptr + (c_z * N_PADDED + c_row).to(tl.int64) * pitch_a + k_begin
+                    b_from = b_ptr + (c_z * N_PADDED + k_begin).to(tl.int64) * pitch_b + c_col
+                    for _ in range(c_steps // 3 * BLOCK_K):
+                        a_k = tl.load(a_from + tl.arange(0, BLOCK_M) * pitch_a).to(tl.float32)
+                        b_k = tl.load(b_from + tl.arange(0, BLOCK_N)).to(tl.float32)
+                        total = tl.where(lost, total + a_k[:, None] * b_k[None, :], total)
+                        a_from += 1
+                        b_from += pitch_b
+                acc = unscale(total, exponent_of(a_tops)[:, None] + exponent_of(b_tops)[None, :])
+                acc = tl.where(rows[:, None] >= cols[None, :], acc, 0.0)  # NaN times 0 is none
+                row = tl.where(c_idle, N, c_row)
+                # Stored by quarters: a whole tile would take shared memory that a stage of loads needs.
+                left, right = halves(acc)
+                first, second = halves(left)
+                third, fourth = halves(right)
+                store_piece(c, first, c_z, row, c_col + 0 * (BLOCK_N // 4), N, N, ALIGNED)
+                store_piece(c, second, c_z, row, c_col + 1 * (BLOCK_N // 4), N, N, ALIGNED)
+                store_piece(c, third, c_z, row, c_col + 2 * (BLOCK_N // 4), N, N, ALIGNED)
+                store_piece(c, fourth, c_z, row, c_col + 3 * (BLOCK_N // 4), N, N, ALIGNED)
+                # With it goes its mirror image across the diagonal, zeros.
+                # Through no descriptor: such stores wait for one another, to leave shared memory.
+                # If ALIGNED, rows are of whole 16 bytes, which a product tells the compiler.
+                VECTOR: tl.constexpr = 128 // c_ptr.dtype.element_ty.primitive_bitwidth
+                width = N // VECTOR * VECTOR if ALIGNED else N
+                on_diagonal = c_row // BLOCK_N == c_col // BLOCK_N
+                height = tl.where(c_idle | on_diagonal, 0, width)
+                down = c_col + tl.arange(0, BLOCK_N)
+                along = c_row + tl.arange(0, BLOCK_M)
+                inside = (down[:, None] < height) & (along[None, :] < width)
+                c_ptrs = (
+                    c_ptr
+                    + c_z.to(tl.int64) * N * N
+                    + (down.to(tl.int64)[:, None] * width + along[None, :])
+                )
+                zeros = tl.zeros((BLOCK_N, BLOCK_M), dtype=c_ptr.dtype.element_ty)
+                tl.store(c_ptrs, zeros, mask=inside)
+                acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+                total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
 
 
 # What is split at once, rows by steps of k; and the side of the largest tile, which N is padded to.
-BLOCK, TILE = 64, 128
+BLOCK, TILE = 64, 256
 
 
 def cdiv(a: int, b: int) -> int:

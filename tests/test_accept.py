@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from accept_cases import FOLDER, read
 from fake_compiler import FakeCompiler
 from planted_bench import PlantedBench
 
@@ -435,3 +436,17 @@ def test_a_model_with_parameters_needs_its_file(tmp_path, monkeypatch, capsys):
 
 
 HOLDS = "def __init__(self) -> None:\n    super().__init__()\n    self.weight = nn.Parameter(torch.ones(16, 4))\n"
+
+
+def test_a_file_that_takes_aligned_sizes_alone_is_checked_on_those(tmp_path, capfd):
+    case = read(FOLDER / "aligned" / "through_host_descriptors.py")
+    path = tmp_path / "kernel.py"
+    path.write_bytes(case.path.read_bytes())
+    options = ["--gpu", "h200", "--inputs", case.inputs, "--no-measure"]
+    assert main(["accept", str(path), *options, "--reference", "A @ B"]) == 0
+    assert "accepted: right in the interpreter" in capfd.readouterr().err
+    assert main(["accept", str(path), *options, "--reference", "A @ B * 2"]) == 1
+    assert "refused: candidate #0: " in capfd.readouterr().err
+    kept = json.loads((tmp_path / "kernel.evidence.json").read_text())
+    refusals = re.findall(r"takes no such inputs: [^\"]*", json.dumps(kept))
+    assert refusals and "was not launched" not in json.dumps(kept)

@@ -37,6 +37,7 @@ RENDERED = Planted(
     "A.T @ B.T",
 )
 GOOD = [*planted("good"), RENDERED]
+ALIGNED = planted("aligned")
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +67,17 @@ def test_a_good_kernel_is_right_ten_times_out_of_ten(case: Planted, bench: Devic
         assert all(finding.refused is None for each in checkups for finding in each.findings)
         if "atomics" not in case.path.stem:
             assert all(checkup.repeatable for checkup in checkups)
+
+
+@pytest.mark.parametrize("case", ALIGNED, ids=lambda case: case.path.stem)
+def test_a_kernel_for_aligned_sizes_alone_is_right_on_those(case: Planted, bench: Device) -> None:
+    checkups = bench.check(
+        case.subjects(), case.cases(given=True), case.against_reference, case.promise
+    )
+    for checkup in checkups:
+        assert checkup.fault is None
+        refused = [finding.refused for finding in checkup.findings]
+        assert refused[:2] == [None, None] and "takes no such inputs" in str(refused[2])
 
 
 @pytest.mark.parametrize("case", planted("pruned"), ids=lambda case: case.path.stem)

@@ -202,7 +202,15 @@ def test_reasons_do_not_break_the_table() -> None:
 
 def test_json_is_read_back_as_it_was() -> None:
     outcomes = (
-        outcome(FP16, 10.0, {"eager": 20.0}, rounds=15, kernel="ab", skipped=(("helion", "no"),)),
+        outcome(
+            FP16,
+            10.0,
+            {"eager": 20.0},
+            rounds=15,
+            kernel="ab",
+            skipped=(("helion", "no"),),
+            screened=(("128 warps=8", 10.5),),
+        ),
         untimed("float8-nt-8192"),
     )
     text = json.dumps(scoreboard.as_json(MACHINE, "2026-11-21", outcomes))

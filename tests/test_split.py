@@ -30,7 +30,7 @@ GEMMS = {
 }
 TRIMMS = {
     f"{triangle} {layout} {precision}": Problem(
-        "trimm", *[TILE[precision] + 9] * 3, layout=layout, triangle=triangle, precision=precision
+        "trimm", *[TILE + 9] * 3, layout=layout, triangle=triangle, precision=precision
     )
     for triangle in ("lower", "upper")
     for precision in PARTS
@@ -76,7 +76,7 @@ def workspace_bytes(problem: Problem) -> int:
     """As docs/render.md has it."""
     parts, batches = PARTS.index(problem.precision or "") + 1, problem.batches
     if problem.triangle:
-        side = up(problem.n, TILE[problem.precision or ""])
+        side = up(problem.n, TILE)
         return 4 * parts * batches * side**2 + 8 * batches * problem.n
     rows, columns = problem.m, problem.n
     if problem.batched == "a":  # folded into rows
