@@ -64,9 +64,15 @@ def checked(
     way: str = "contiguous",
     *,
     backwards: bool = False,
+    copying: bool = False,
 ) -> list[dict[str, Any]]:
-    """The child's answer, asserted to be right; `backwards` runs the last programs first."""
+    """The child's answer, asserted to be right.
+
+    `backwards` runs the last programs first; with `copying` operands that descriptors cannot address are copied
+    for them, small as they are.
+    """
     question = {"problem": problem.to_json(), "way": way, "backwards": backwards}
+    question["copying"] = copying
     answer: list[dict[str, Any]] = child.ask(path=str(path), gpu=gpu, **question)
     assert answer
     for result in answer:
