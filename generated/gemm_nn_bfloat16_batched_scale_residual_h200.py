@@ -279,7 +279,7 @@ def gemm(A: torch.Tensor, B: torch.Tensor, residual: torch.Tensor) -> torch.Tens
         return cdiv(M, meta["BLOCK_M"]) * cdiv(N, meta["BLOCK_N"]) * (C.numel() // (M * N))
 
     with torch.cuda.device(A.device):
-        if K > 0 and (all(fits_descriptor(x) for x in (A, B, C))):
+        if K > 0 and all(fits_descriptor(x) for x in (A, B, C)):
             triton.set_allocator(workspace)
             gemm_tma_kernel[lambda meta: (min(NUM_SMS, tiles(meta)),)](
                 A,

@@ -15,6 +15,7 @@ from codegen.render import choose, render
 
 HERE = Path(__file__).resolve().parent
 KERNELS = ("gemm_kernel", "gemm_tma_kernel", "gemm_parts_kernel", "gemm_sliced_kernel")  # autotuned
+PERSISTENT = ("gemm_tma_kernel", "gemm_parts_kernel")  # whose products run one into the next
 
 
 class Child:
@@ -95,5 +96,7 @@ def compile_for(child: Child, path: Path, gpu: str, calls: list[Problem]) -> set
         assert "rejected" not in result, f"{told}: {result.get('rejected')}"
         assert result["shared_bytes"] <= spec.shared_per_block, told
         assert result["registers"] <= spec.max_registers_per_thread, told
+        if result["kernel"] in PERSISTENT:
+            assert not result["serialised"], f"{told}: products wait for one another"
         assert result["registers"] * result["warps"] * spec.warp_size <= spec.registers_per_sm, told
     return {result["kernel"] for result in answer}
