@@ -195,7 +195,8 @@ def accept_unmeasured(
         cases = plan_cases(candidate.inputs, candidate.sides, given=False, aligned=aligned)
         standings = checked("candidate", candidate, bench, cases, terms, progress)
         found = [finding for each in standings for finding in each.checkup.findings]
-        if aligned or not all(finding.refused for finding in found):
+        taken = any(finding.fault or not finding.refused for finding in found)
+        if aligned or taken or not found:
             break
     if found and all((each.refused or "").startswith(REFERENCE_REFUSES) for each in found):
         raise BadInput(f"{candidate.question.file.name}: {found[0].refused} ({found[0].case})")

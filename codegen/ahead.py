@@ -95,7 +95,7 @@ def settled(problem: Problem, gpu: GpuSpec, turn_to: TurnTo) -> Configs:
             compiler = turn_to(path)
             compiler.launches(None, forward_inputs(problem))
             compiler.compile_plain()
-            sites = compiler.launches(None, forward_inputs(odd_sizes(problem))).sites
+            sites = compiler.launches(None, forward_inputs(odd_sizes(problem, gpu))).sites
             (site,) = (site for site in sites if site.kernel == kernel)
             jobs = [site.compilations[configs[kernel].index(config)] for config in new]
             results = compiler.compile(jobs)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from codegen.config import Config
+from codegen.families import find_family
 from codegen.gemm_view import COPYING_PAYS_FROM, View
 from codegen.gpu import GpuSpec
 from codegen.inputs import InputSpec, TensorSpec
@@ -84,7 +85,7 @@ def compile_configs(
         with Compiler(UserFile(f"{problem.family} for the {gpu.name}", path), gpu) as compiler:
             compiler.launches(None, forward_inputs(problem))
             # Sizes of odd bytes lead to the kernel that takes any.
-            sites = compiler.launches(None, forward_inputs(odd_sizes(problem))).sites
+            sites = compiler.launches(None, forward_inputs(odd_sizes(problem, gpu))).sites
             jobs = [job for site in sites for job in site.compilations]
             results = compiler.compile(jobs, on_done)
     return {
@@ -93,13 +94,15 @@ def compile_configs(
     }
 
 
-def odd_sizes(problem: Problem) -> Problem:
+def odd_sizes(problem: Problem, gpu: GpuSpec) -> Problem:
     """The problem one larger where a size is even: rows then begin at no whole 16 bytes, as descriptors ask for.
 
-    With few enough columns that copying operands for descriptors does not pay.
+    Where its form copies such rows for descriptors, with too few columns for that to pay.
     """
     odd = replace(problem, m=problem.m | 1, n=problem.n | 1, k=problem.k | 1)
-    few = not odd.triangle and View(odd, None).copying_pays
+    form = find_family(problem.family).form(problem, gpu)
+    copies = len(form.kernels) > 1 and isinstance(form.view, View)
+    few = copies and replace(form.view, problem=odd).copying_pays
     return replace(odd, n=COPYING_PAYS_FROM - 1) if few else odd
 
 

@@ -37,8 +37,8 @@ def form(problem: Problem, gpu: GpuSpec) -> Form:
     """How to compute a gemm on a GPU.
 
     Through descriptors on Hopper and its like, where the problem's sizes let them or are so large that copying
-    operands pays; operands of the types that its tensor cores read K-major only are copied so first, if that pays. Through pointers everywhere
-    else: splitting float32 operands, or multiplying without tensor cores, happens in registers, where
+    operands pays; operands of the types that its tensor cores read K-major only are copied so first, if that
+    pays. Through pointers everywhere else: splitting float32 operands, or multiplying without tensor cores, happens in registers, where
     descriptors have measured no better; and small or thin products, which descriptors' tiles do not suit.
     Where tiles are few and K is long, several programs share a tile, if the model says that this pays.
     """

@@ -117,10 +117,8 @@ def serialised(sass: str) -> bool:
 
 
 def _serialised(sass: str) -> bool:
-    last, waited = (
-        "",
-        False,
-    )  # the accumulator of the last product on the way here, and if it was waited for
+    # The accumulator of the last product on the way here, and if it was waited for.
+    last, waited = "", False
     for one in instructions(sass):
         if one.is_product:
             result, *_, addend = one.operands[:3]

@@ -116,7 +116,7 @@ def block_sides(configs: Iterable[Config]) -> tuple[int, ...]:
     A tile side is a whole number of at least 16 (the least tl.dot takes) whose name does not say that it
     counts something else (groups, splits, stages, warps, multiprocessors).
     """
-    counts = re.compile(r"GROUP|SPLIT|STAGE|WARP|NUM|SMS", re.IGNORECASE)
+    counts = re.compile(r"GROUP|SPLIT|SPAN|STAGE|WARP|NUM|SMS|PROGRAMS", re.IGNORECASE)
     return tuple(
         sorted(
             {

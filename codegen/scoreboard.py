@@ -142,7 +142,7 @@ def _outcome(case: Case | None, data: dict[str, Any]) -> Outcome | None:
         tuple((str(label), str(why)) for label, why in data["skipped"].items()),
         int(data["rounds"]),
         str(data["kernel"]),
-        tuple((str(config), float(us)) for config, us in data["screened"].items()),
+        tuple((str(config), float(us)) for config, us in data.get("screened", {}).items()),
     )
 
 

@@ -90,8 +90,9 @@ def tried_all(wanted: Wanted, ready: Callable[[], Bench], progress: Progress) ->
     plain = Wanted(wanted.problem, wanted.gpu, more_shapes=wanted.more_shapes)
     kernels = find_family(plain.problem.family).form(plain.problem, plain.gpu).kernels
     every = {name: tuple(one.config for one in candidates) for name, candidates in kernels.items()}
-    given = tuple(map(forward_inputs, (plain.problem, *plain.more_shapes)))
-    odd = tuple(map(forward_inputs, map(odd_sizes, (plain.problem, *plain.more_shapes))))
+    shapes = (plain.problem, *plain.more_shapes)
+    given = tuple(map(forward_inputs, shapes))
+    odd = tuple(forward_inputs(odd_sizes(shape, plain.gpu)) for shape in shapes)
     field: dict[str, list[Tried]] = {}
     with (
         _on_disk(question_of(plain), plain.spec(every)) as question,

@@ -73,7 +73,8 @@ _POINTER: dict[str, tuple[_Row, ...]] = {
 }
 
 # Persistent kernels on tensor descriptors: BLOCK_M, BLOCK_N, BLOCK_K, SPAN, warps, stages, programs on a
-# multiprocessor, reason. No tile is higher than wide: the templates store zeros in pieces of tiles.
+# multiprocessor, reason. No tile is higher than wide, and squares of SPAN hold whole tiles: the templates count on
+# both. Of 16-bit operands a step of k lies within one square of BAND: BLOCK_K divides both sides of a tile, and they BAND.
 _PersistentRow = tuple[int, int, int, int, int, int, int, str]
 BAND = 256  # longest side of a tile
 _DESCRIPTOR: dict[str, tuple[_PersistentRow, ...]] = {
@@ -88,7 +89,7 @@ _DESCRIPTOR: dict[str, tuple[_PersistentRow, ...]] = {
         (64, 128, 64, 256, 4, 3, 2, "half the work a tile, for 100 KB of shared memory"),
         (64, 64, 64, 256, 4, 4, 3, "small matrices, where the longest tile decides"),
         (64, 64, 64, 64, 4, 4, 3, "small matrices, evenest shares of work"),
-        (64, 64, 128, 64, 4, 3, 2, "small matrices; long steps"),
+        (64, 64, 64, 64, 4, 2, 2, "small matrices, two programs in 100 KB of shared memory"),
     ),
     "tf32": (
         (128, 256, 32, 512, 8, 4, 1, "least traffic per multiply-add"),

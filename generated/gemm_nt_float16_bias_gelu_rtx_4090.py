@@ -25,10 +25,11 @@ def gelu(x):
     """x times the share of the normal distribution below x, that is 0.5 x (1 + erf(x / sqrt(2))).
 
     It is max(x, 0) - |x| tail(|x|), and the tail's logarithm is near a polynomial, which was fitted so that
-    |x| times the tail is off by at most 8e-9. In float32 that errs less than erf does, above all for negative
-    x, where 1 + erf cancels, in half the instructions.
+    |x| times the tail is off by at most 8e-9 up to 5.5; beyond, where that is below 1.1e-7, it is taken as 0.
+    In float32 that is nearer than erf's formula by the largest error and in mean square, above all for
+    negative x, where 1 + erf cancels, in half the instructions.
     """
-    size = tl.minimum(tl.abs(x), 5.5)  # the tail beyond is below 2e-8
+    size = tl.minimum(tl.abs(x), 5.5)
     power = tl.fma(size, -1.8003718e-06, 2.66369542e-05)
     power = tl.fma(power, size, -0.000123410423)
     power = tl.fma(power, size, -0.000296151256)
@@ -37,7 +38,9 @@ def gelu(x):
     power = tl.fma(power, size, -0.459141279)
     power = tl.fma(power, size, -1.15111632)
     power = tl.fma(power, size, -0.999999541)
-    return tl.fma(-size, tl.exp2(power), tl.where(x < 0, 0.0, x))  # NaN stays NaN
+    tail = tl.where(size < 5.5, tl.exp2(power), 0.0)
+    # Infinity stays, and NaN; minus infinity times 0 is NaN, as it is by the formula.
+    return tl.fma(-tl.where(x > 0, size, -x), tail, tl.where(x < 0, 0.0, x))
 
 
 @triton.autotune(

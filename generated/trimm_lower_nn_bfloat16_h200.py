@@ -173,6 +173,9 @@ def tril_matmul_descriptor_kernel(
     ahead from each tile into the next. On the diagonal operands are read from their copies at band_ptr, so
     that nothing has to be masked. Elements past the matrices' ends are read as zero and not written.
     """
+    # A step of k must not reach from one copied square into the next.
+    tl.static_assert(BAND % BLOCK_M == 0 and BAND % BLOCK_N == 0)
+    tl.static_assert(BLOCK_M % BLOCK_K == 0 and BLOCK_N % BLOCK_K == 0)
     a_desc = tl.make_tensor_descriptor(
         a_ptr, shape=[N, N], strides=[stride_a, 1], block_shape=[BLOCK_M, BLOCK_K]
     )

@@ -217,6 +217,12 @@ def test_json_is_read_back_as_it_was() -> None:
     assert scoreboard.read_json(json.loads(text)) == (MACHINE, outcomes)
 
 
+def test_what_was_kept_before_configs_times_were_is_read_back() -> None:
+    data = scoreboard.as_json(MACHINE, "2026-11-21", [outcome(FP16, 10.0, {"eager": 20.0})])
+    del data["cases"][0]["screened"]
+    assert scoreboard.read_json(data)[1] == (outcome(FP16, 10.0, {"eager": 20.0}),)
+
+
 def test_cases_that_have_changed_since_are_not_read_back() -> None:
     data = scoreboard.as_json(MACHINE, "2026-11-21", [untimed(FP16), untimed("float8-nt-8192")])
     data["cases"][0]["problem"]["shape"]["k"] = 17

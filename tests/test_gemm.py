@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -195,6 +196,27 @@ def test_operands_that_descriptors_cannot_address_are_copied_for_them(
         assert {result["kernel"] for result in ran} == {"gemm_tma_kernel"}
 
 
+def test_large_products_are_copied_and_no_others(tmp_path: Path) -> None:
+    module = load(rendered(gemm(dtype="bfloat16"), "h200", tmp_path))
+    assert module.copying_pays(1291, 1291, 1291)
+    assert module.copying_pays(256, 65537, 129)
+    for sizes in [
+        (1289, 1289, 1289),
+        (255, 65537, 1 << 20),
+        (65537, 255, 1 << 20),
+        (2**31, 256, 8),
+    ]:
+        assert not module.copying_pays(*sizes)
+    with mock.patch.object(torch.compiler, "is_compiling", return_value=True):
+        assert not module.copying_pays(4096, 4096, 4096)
+
+
+def test_a_packed_form_is_tuned_for_operands_it_does_not_copy(tmp_path: Path) -> None:
+    packed, h200 = gemm(precision="tf32", layout="tt"), find_gpu("h200")
+    assert fitting.odd_sizes(packed, h200).n == packed.n | 1
+    assert fitting.odd_sizes(gemm(dtype="bfloat16"), h200).n == 255
+
+
 def test_copied_operands_fit_the_gpu(tmp_path: Path) -> None:
     path = rendered(gemm(dtype="bfloat16", layout="nt"), "h200", tmp_path)
     compiler = Child("gemm_compile_child.py")
@@ -216,6 +238,14 @@ def test_nan_and_infinity_come_out_where_they_should(
     path = rendered(gemm(**fields), gpu, tmp_path)
     small = gemm(m=side, n=side, k=side, **fields)
     interpret(interpreter, path, gpu, small, "not all finite")
+
+
+def test_nan_and_infinity_come_out_of_gelu_as_by_its_formula(
+    interpreter: Child, tmp_path: Path
+) -> None:
+    fields: dict[str, Any] = {"layout": "nt", "precision": "ieee", "epilogue": (Step("gelu"),)}
+    path = rendered(gemm(**fields), "rtx-4090", tmp_path)
+    interpret(interpreter, path, "rtx-4090", gemm(m=40, n=40, k=40, **fields), "not all finite")
 
 
 def test_infinities_come_out_of_parts_too(interpreter: Child, tmp_path: Path) -> None:
@@ -330,7 +360,7 @@ def test_a_form_is_compiled_for_a_gpu_that_is_not_there() -> None:
 
 
 def test_gelu_is_nearer_to_the_truth_than_erf_in_float32() -> None:
-    """The rendered function, in NumPy's float32: at most as far off as erf's formula at every point, and in all."""
+    """The rendered function, in NumPy's float32, beside erf's formula: by the largest error, and in mean square."""
     spec = gemm(epilogue=(Step("gelu"),))
     source = render(spec, find_gpu("h200"), choose(spec, find_gpu("h200")))
     (function,) = [
@@ -357,6 +387,6 @@ def test_gelu_is_nearer_to_the_truth_than_erf_in_float32() -> None:
     assert ours.max() < theirs.max() < 1e-6
     assert np.average(ours**2, weights=normal) < np.average(theirs**2, weights=normal)
     special = names["gelu"](np.array([np.nan, np.inf, -np.inf, 0], single))
-    assert (
-        np.isnan(special[0]) and special[1] == np.inf and abs(special[2]) < 1e-6 and special[3] == 0
-    )
+    # As the formula has it in float64: minus infinity times no share at all is not a number.
+    assert np.isnan(special[[0, 2]]).all() and special[1] == np.inf and special[3] == 0
+    assert (names["gelu"](np.array([-5.5, -6, -1e30], single)) == 0).all()

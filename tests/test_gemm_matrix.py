@@ -17,6 +17,7 @@ from gemm_children import KERNELS, Child, compile_for, interpret, rendered
 from gemm_matrix import GPUS, has_types, odd, problems, whole
 
 from codegen.fitting import odd_sizes
+from codegen.gpu import find_gpu
 from codegen.problem import Problem
 from codegen.record import Record
 
@@ -68,13 +69,15 @@ def test_every_config_of_a_kept_file_is_right(record: Path, interpreter: Child) 
 @pytest.mark.parametrize("record", GENERATED, ids=lambda path: path.stem)
 def test_every_config_of_a_kept_file_fits_its_gpu(record: Path, compiler: Child) -> None:
     spec, path = Record.read(record).spec, record.with_suffix(".py")
-    assert compile_for(compiler, path, spec.gpu.key, calls(spec.problem, path)) == kernels_of(path)
+    assert compile_for(
+        compiler, path, spec.gpu.key, calls(spec.problem, spec.gpu.key, path)
+    ) == kernels_of(path)
 
 
-def calls(problem: Problem, path: Path) -> list[Problem]:
+def calls(problem: Problem, gpu: str, path: Path) -> list[Problem]:
     """Sizes that between them lead to every kernel of a file."""
     made_odd = replace(problem, m=problem.m | 1, n=problem.n | 1, k=problem.k | 1)
-    several = [problem, made_odd, odd_sizes(problem)]
+    several = [problem, made_odd, odd_sizes(problem, find_gpu(gpu))]
     return several if len(kernels_of(path)) > 1 else [problem]
 
 
@@ -96,4 +99,4 @@ def test_every_config_of_the_table_fits(
     problem: Problem, gpu: str, compiler: Child, tmp_path: Path
 ) -> None:
     path = rendered(problem, gpu, tmp_path)
-    assert compile_for(compiler, path, gpu, calls(problem, path)) == kernels_of(path)
+    assert compile_for(compiler, path, gpu, calls(problem, gpu, path)) == kernels_of(path)

@@ -223,7 +223,7 @@ STEP = "HGMMA.64x128x16.F32 R24, gdesc[UR32], R24"
             [f"{STEP}, gsb0", WAIT, "BRA 0x0", STEP], False, id="in another part of the code"
         ),
         pytest.param(
-            [f"{STEP}, gsb0", WAIT, STEP.replace(", R24", ", RZ").replace("R24,", "R24,", 1)],
+            [f"{STEP}, gsb0", WAIT, STEP.replace(", R24", ", RZ")],
             False,
             id="a new sum begins",
         ),

@@ -98,6 +98,8 @@ def test_what_counts_groups_or_warps_is_no_tile_side():
         ("GROUP_M", 32),
         ("SPLIT_K", 16),
         ("NUM_SMS", 132),
+        ("PROGRAMS", 264),
+        ("SPAN", 512),
         ("EVEN_K", True),
         ("BK", 8),
     )

@@ -63,7 +63,8 @@ def errors(
 ) -> list[dict[str, Any]]:
     """For each candidate of a kernel: its error against float64, and PyTorch's on the same operands.
 
-    N is two of the larger side of the config's tile and a rest, unless it is given.
+    N is two of the larger side of the config's tile and a rest, or more where squares on the diagonal are copied,
+    unless it is given.
     """
     spec = Problem.from_json(problem)
     module, configs, view = load(spec, gpu)
@@ -71,7 +72,8 @@ def errors(
     for config in configs[kernel]:
         meta = {name: int(str(value)) for name, value in config.meta}
         side = max(value for name, value in meta.items() if name in ("BLOCK_M", "BLOCK_N", "BLOCK"))
-        size = 2 * side + rest if n is None else n
+        past_band = getattr(module, "BAND", 0) + side  # into a second square of what is copied
+        size = max(2 * side, past_band) + rest if n is None else n
         if "PROGRAMS" in meta:
             meta["PROGRAMS"] = FEW_PROGRAMS
         A, B = (operand(spec, name, size, place) for name in "AB")
