@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from codegen.gemm_configs import (
@@ -15,8 +16,10 @@ from codegen.gemm_split import SPLIT, SplitView, split_candidates
 from codegen.gemm_view import View
 from codegen.gpu import GpuSpec
 from codegen.outcome import BadInput
-from codegen.precision import READ_SHARED_MEMORY, resolved_precision
+from codegen.precision import READ_SHARED_MEMORY, resolved_precision, summing_seconds
 from codegen.problem import FLOAT8, ITEM_BYTES, Problem
+from codegen.rank import seconds
+from codegen.slices import one_by_one, slices_of
 from codegen.spec import Family, Form
 
 FIRST_GPU = (8, 0)
@@ -44,7 +47,7 @@ def form(problem: Problem, gpu: GpuSpec) -> Form:
     """
     found = forms(problem, gpu)
     if "split" in found:
-        return found["split"]
+        return found["split-sliced" if _parts_are_sliced(problem, gpu, found) else "split"]
     flat, precision = _flat(problem), resolved_precision(problem, gpu)
     whole = found["pointer"]
     described = found.get("descriptor") or found.get("packed")
@@ -58,18 +61,26 @@ def form(problem: Problem, gpu: GpuSpec) -> Form:
 
 
 def forms(problem: Problem, gpu: GpuSpec) -> dict[str, Form]:
-    """Every way to compute a gemm on a GPU at the problem's precision, by the name of its template.
+    """Every way to compute a gemm on a GPU at the problem's precision, by the name of its template, or so.
 
     Raises BadInput where there is none.
     """
     _refuse(problem, gpu)
     precision = resolved_precision(problem, gpu)
-    tflops = peak_tflops(problem, gpu, precision)
+    tflops, flat = peak_tflops(problem, gpu, precision), _flat(problem)
     if precision in SPLIT:
         candidates = split_candidates(problem, gpu, precision, tflops)
         split = SplitView(problem, precision, parts=SPLIT[precision])
-        return {"split": Form("gemm/split.py.jinja", {"gemm_parts_kernel": candidates}, split)}
-    flat = _flat(problem)
+        found = {"split": Form("gemm/split.py.jinja", {"gemm_parts_kernel": candidates}, split)}
+        slices = slices_of(flat, gpu)
+        if SPLIT[precision] > 1 and slices.count > 1:
+            candidates = split_candidates(flat, gpu, precision, tflops, slices)
+            found["split-sliced"] = Form(
+                "gemm/split.py.jinja",
+                {"gemm_parts_kernel": candidates},
+                replace(split, sliced=True),
+            )
+        return found
     from_shared = gpu.compute_capability[0] in READ_SHARED_MEMORY
     through_registers = "ab"
     if from_shared and not needs_registers(problem, gpu):
@@ -117,6 +128,21 @@ def _flat(problem: Problem) -> Problem:
     if not View(problem, None).folded:
         return problem
     return replace(problem, m=problem.m * problem.batches, batch=())
+
+
+def _parts_are_sliced(problem: Problem, gpu: GpuSpec, found: Mapping[str, Form]) -> bool:
+    """Whether parts in slices of K, and adding up their sums, take less than parts with K whole, by the model."""
+    if "split-sliced" not in found:
+        return False
+    flat, precision = _flat(problem), resolved_precision(problem, gpu)
+    tflops, slices = peak_tflops(problem, gpu, precision), slices_of(flat, gpu)
+
+    def best(name: str, product: Problem) -> float:
+        (candidates,) = found[name].kernels.values()
+        return seconds(product, gpu, candidates[0].config, tflops)
+
+    sliced = best("split-sliced", one_by_one(flat, slices)) + summing_seconds(flat, slices.count)
+    return sliced < best("split", flat)
 
 
 def _small_or_thin(problem: Problem) -> bool:
