@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from codegen.gemm_configs import (
@@ -16,10 +15,9 @@ from codegen.gemm_split import SPLIT, SplitView, split_candidates
 from codegen.gemm_view import View
 from codegen.gpu import GpuSpec
 from codegen.outcome import BadInput
-from codegen.precision import READ_SHARED_MEMORY, resolved_precision, summing_seconds
+from codegen.precision import READ_SHARED_MEMORY, resolved_precision, slices_of_parts_pay
 from codegen.problem import FLOAT8, ITEM_BYTES, Problem
-from codegen.rank import seconds
-from codegen.slices import one_by_one, slices_of
+from codegen.slices import slices_of
 from codegen.spec import Family, Form
 
 FIRST_GPU = (8, 0)
@@ -47,7 +45,7 @@ def form(problem: Problem, gpu: GpuSpec) -> Form:
     """
     found = forms(problem, gpu)
     if "split" in found:
-        return found["split-sliced" if _parts_are_sliced(problem, gpu, found) else "split"]
+        return found["split-sliced" if slices_of_parts_pay(_flat(problem), gpu) else "split"]
     flat, precision = _flat(problem), resolved_precision(problem, gpu)
     whole = found["pointer"]
     described = found.get("descriptor") or found.get("packed")
@@ -128,21 +126,6 @@ def _flat(problem: Problem) -> Problem:
     if not View(problem, None).folded:
         return problem
     return replace(problem, m=problem.m * problem.batches, batch=())
-
-
-def _parts_are_sliced(problem: Problem, gpu: GpuSpec, found: Mapping[str, Form]) -> bool:
-    """Whether parts in slices of K, and adding up their sums, take less than parts with K whole, by the model."""
-    if "split-sliced" not in found:
-        return False
-    flat, precision = _flat(problem), resolved_precision(problem, gpu)
-    tflops, slices = peak_tflops(problem, gpu, precision), slices_of(flat, gpu)
-
-    def best(name: str, product: Problem) -> float:
-        (candidates,) = found[name].kernels.values()
-        return seconds(product, gpu, candidates[0].config, tflops)
-
-    sliced = best("split-sliced", one_by_one(flat, slices)) + summing_seconds(flat, slices.count)
-    return sliced < best("split", flat)
 
 
 def _small_or_thin(problem: Problem) -> bool:

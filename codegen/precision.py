@@ -82,20 +82,37 @@ def resolved_precision(problem: Problem, gpu: GpuSpec) -> str | None:
 def _splitting_pays(problem: Problem, gpu: GpuSpec) -> bool:
     """Whether a copy of the operands in parts costs less time than products of such parts save.
 
-    Fewer tiles of 128x128 than multiprocessors leave some idle, unless K is long enough for slices. What splits in
-    registers takes K in slices there, too.
+    What splits in registers takes K in slices where tiles are few: so parts must beat that if their own K is
+    in slices, and the rate of many tiles else.
     """
-    tiles = max(-(-problem.m // 128) * -(-problem.n // 128) * problem.batches, 1)
     splitting, flops = splitting_seconds(problem, 2), problem.flops()
-
-    def product(units: int) -> float:
-        return flops / (MEASURED_FLOPS["fp16x3"] * min(units / gpu.sms, 1.0))
-
-    if splitting + product(tiles) < flops / MEASURED_FLOPS["tf32x3"]:
+    if splitting + _parts_seconds(problem, gpu, 1) < flops / MEASURED_FLOPS["tf32x3"]:
         return True
-    count = 1 if problem.triangle else slices_of(problem, gpu).count
-    sliced = splitting + product(tiles * count) + summing_seconds(problem, count)
-    return count > 1 and sliced < flops / _SLICED_FLOPS
+    if problem.triangle or not slices_of_parts_pay(problem, gpu):
+        return False
+    count = slices_of(problem, gpu).count
+    return splitting + _parts_seconds(problem, gpu, count) < flops / _SLICED_FLOPS
+
+
+def slices_of_parts_pay(problem: Problem, gpu: GpuSpec) -> bool:
+    """Whether the product of two parts each (`fp16x3`) takes less time with K in slices than with K whole."""
+    count = slices_of(problem, gpu).count
+    if problem.precision not in (None, "fp16x3") or count == 1:
+        return False
+    return _parts_seconds(problem, gpu, count) < _parts_seconds(problem, gpu, 1)
+
+
+def _parts_seconds(problem: Problem, gpu: GpuSpec, slices: int) -> float:
+    """Model time of a product of parts.
+
+    Fewer tiles of 128x128 than multiprocessors leave some idle, and slices of tiles are summed in whole waves.
+    """
+    units = max(-(-problem.m // 128) * -(-problem.n // 128) * problem.batches, 1) * slices
+    waves = -(-units // gpu.sms) if slices > 1 else 1
+    occupied = min(units / (waves * gpu.sms), 1.0)
+    return problem.flops() / (MEASURED_FLOPS["fp16x3"] * occupied) + _summing_seconds(
+        problem, slices
+    )
 
 
 def splitting_seconds(problem: Problem, parts: int) -> float:
@@ -104,7 +121,9 @@ def splitting_seconds(problem: Problem, parts: int) -> float:
     return _LAUNCHES_S + (4 + 2 * parts) * elements / _COPY_BYTES_PER_S
 
 
-def summing_seconds(problem: Problem, slices: int) -> float:
+def _summing_seconds(problem: Problem, slices: int) -> float:
     """How long slices of K take beyond their products: each one's float32 sums are written, and read again."""
+    if slices == 1:
+        return 0.0
     elements = problem.batches * problem.m * problem.n
     return _SUMMING_S + 8 * slices * elements / _COPY_BYTES_PER_S

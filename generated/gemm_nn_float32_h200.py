@@ -465,9 +465,9 @@ def cdiv(a: int, b: int) -> int:
 # What is split at once, rows by steps of K; and K in all programs' kernels is padded to whole steps.
 BLOCK = 64
 # Each of the NVIDIA H200's multiprocessors is to sum one slice of K of one tile of 128 by 256, or two of its halves;
-# but no slice has fewer than 16 steps. A C with tiles enough is not sliced.
+# but no slice has fewer than 32 steps. A C with tiles enough is not sliced.
 PROCESSORS = 132
-LEAST_STEPS = 16
+LEAST_STEPS = 32
 
 
 def workspace(size: int, alignment: int, stream: int | None) -> torch.Tensor:

@@ -46,6 +46,8 @@ def answer(question: dict[str, Any]) -> list[dict[str, Any]]:
     module = gemm.load(Path(question["path"]))
     if hasattr(module, "NUM_SMS"):
         module.NUM_SMS = FEW_SMS
+    if hasattr(module, "LEAST_STEPS"):
+        module.LEAST_STEPS = 1  # so that a short K has slices
     given = gemm.operands(problem, "cpu", way=question["way"])
     kept = [x.clone() for x in given]
     expected = gemm.reference(problem, given, torch.float64)
