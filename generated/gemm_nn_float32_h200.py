@@ -424,10 +424,11 @@ def sum_kernel(
     slices,
     M,
     N,
+    AT_ONCE: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """A piece of C [batches, M, N] for each program, from the sums of all slices, which are added up first to last."""
+    """A piece of C [batches, M, N] for each program, from the sums of all slices, AT_ONCE of which it loads together."""
     tiles_m = tl.cdiv(M, ROWS)
     tiles_n = tl.cdiv(N, COLUMNS)
     pid = tl.program_id(0)
@@ -438,9 +439,11 @@ def sum_kernel(
     places = (z * M + offs_m[:, None]) * N + offs_n[None, :]
     size = tl.cast(batches, tl.int64) * M * N
     acc = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
-    for _ in tl.range(0, slices, loop_unroll_factor=8):  # so that as many loads are on their way
-        acc += tl.load(sums_ptr + places, mask=in_c, other=0.0)
-        sums_ptr += size
+    for first in range(0, slices, AT_ONCE):
+        slice_k = first + tl.arange(0, AT_ONCE)[:, None, None]
+        sums_ptrs = sums_ptr + slice_k * size + places[None, :, :]
+        sums = tl.load(sums_ptrs, mask=(slice_k < slices) & in_c[None, :, :], other=0.0)
+        acc += tl.sum(sums, axis=0)
     a_tops = tl.load(tops_ptr + z * M + offs_m, mask=offs_m < M, other=0)
     b_tops = tl.load(tops_ptr + batches * M + z * N + offs_n, mask=offs_n < N, other=0)
     acc = unscale(acc, exponent_of(a_tops)[:, None] + exponent_of(b_tops)[None, :])
@@ -567,8 +570,10 @@ def gemm(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
             slices_of_k,
             M,
             N,
+            AT_ONCE=16,
             ROWS=4,
             COLUMNS=128,
+            num_warps=16,  # which load a number of each slice together: C alone has too few for that
         )
     return C
 
