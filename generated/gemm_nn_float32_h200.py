@@ -471,6 +471,8 @@ BLOCK = 64
 # but no slice has fewer than 32 steps. A C with tiles enough is not sliced.
 PROCESSORS = 132
 LEAST_STEPS = 32
+# Rows of C that one program adds the sums up of, 128 columns of each: few, so that there are programs enough.
+SUM_ROWS = 4
 
 
 def workspace(size: int, alignment: int, stream: int | None) -> torch.Tensor:
@@ -562,7 +564,7 @@ def gemm(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
             GROUP_M=8,
             CHUNK=8,
         )
-        sum_kernel[(batches * cdiv(M, 4) * cdiv(N, 128),)](
+        sum_kernel[(batches * cdiv(M, SUM_ROWS) * cdiv(N, 128),)](
             sums,
             C,
             tops,
@@ -571,7 +573,7 @@ def gemm(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
             M,
             N,
             AT_ONCE=16,
-            ROWS=4,
+            ROWS=SUM_ROWS,
             COLUMNS=128,
             num_warps=16,  # which load a number of each slice together: C alone has too few for that
         )

@@ -48,6 +48,7 @@ def answer(question: dict[str, Any]) -> list[dict[str, Any]]:
         module.NUM_SMS = FEW_SMS
     if hasattr(module, "LEAST_STEPS"):
         module.LEAST_STEPS = 1  # so that a short K has slices
+        module.SUM_ROWS = 64  # fewer programs take less time here
     given = gemm.operands(problem, "cpu", way=question["way"])
     kept = [x.clone() for x in given]
     expected = gemm.reference(problem, given, torch.float64)
