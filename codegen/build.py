@@ -18,7 +18,7 @@ import triton
 from triton.runtime.cache import triton_key
 
 from codegen.failure import explain
-from codegen.hazard import why_unsafe
+from codegen.hazard import serialised, why_unsafe
 
 triton_key()  # hashes Triton, half a gigabyte, once a process: not in every fork that compiles
 
@@ -44,6 +44,7 @@ def resources(kernel: Any, known: Mapping[str, dict[str, Any]]) -> dict[str, Any
         "spill_bytes": stack,
         "num_warps": kernel.metadata.num_warps,
         "binary": binary,
+        "serialised": with_code and serialised(text),
     }
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from codegen.config import Config
+from codegen.gemm_view import COPYING_PAYS_FROM, View
 from codegen.gpu import GpuSpec
 from codegen.inputs import InputSpec, TensorSpec
 from codegen.interface import unpermuted
@@ -93,8 +94,13 @@ def compile_configs(
 
 
 def odd_sizes(problem: Problem) -> Problem:
-    """The problem one larger where a size is even: rows then begin at no whole 16 bytes, as descriptors ask for."""
-    return replace(problem, m=problem.m | 1, n=problem.n | 1, k=problem.k | 1)
+    """The problem one larger where a size is even: rows then begin at no whole 16 bytes, as descriptors ask for.
+
+    With few enough columns that copying operands for descriptors does not pay.
+    """
+    odd = replace(problem, m=problem.m | 1, n=problem.n | 1, k=problem.k | 1)
+    few = not odd.triangle and View(odd, None).copying_pays
+    return replace(odd, n=COPYING_PAYS_FROM - 1) if few else odd
 
 
 def forward_inputs(problem: Problem) -> tuple[InputSpec, ...]:

@@ -37,8 +37,8 @@ _SMALL, _THIN = 512, 32
 def form(problem: Problem, gpu: GpuSpec) -> Form:
     """How to compute a gemm on a GPU.
 
-    Through descriptors on Hopper and its like, where the problem's sizes let them; operands of the types
-    that its tensor cores read K-major only are copied so first, if that pays. Through pointers everywhere
+    Through descriptors on Hopper and its like, where the problem's sizes let them or are so large that copying
+    operands pays; operands of the types that its tensor cores read K-major only are copied so first, if that pays. Through pointers everywhere
     else: splitting float32 operands, or multiplying without tensor cores, happens in registers, where
     descriptors have measured no better; and small or thin products, which descriptors' tiles do not suit.
     Where tiles are few and K is long, several programs share a tile, if the model says that this pays.
@@ -97,7 +97,8 @@ def forms(problem: Problem, gpu: GpuSpec) -> dict[str, Form]:
     if from_shared and precision in (None, "tf32"):
         k_major_only = precision == "tf32" or problem.dtype in FLOAT8
         view = View(problem, precision, rounded, _not_k_major(problem) if k_major_only else "")
-        if _describable(view) and not (view.packed and view.axes):  # which copies a matrix
+        # Packing copies a matrix, which no batch is.
+        if (_describable(view) or view.copying_pays) and not (view.packed and view.axes):
             kernels = {"gemm_tma_kernel": descriptor_candidates(flat, gpu, precision), **pointer}
             name = "packed" if view.packed else "descriptor"
             found[name] = Form(f"gemm/{name}.py.jinja", kernels, view)

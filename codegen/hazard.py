@@ -106,6 +106,34 @@ def why_unsafe(sass: str) -> str | None:
     return f"{found[0]}; {len(found)} such places" if len(found) > 1 else str(found[0])
 
 
+def serialised(sass: str) -> bool:
+    """Whether a product waits for the one that it adds to, in what `cuobjdump --dump-sass` prints of a kernel.
+
+    Otherwise the steps of k follow on one another, and a kernel waits for some time later. ptxas takes the waits in
+    where other code touches an accumulator that may be in flight, in branches too, and says so to who asks it
+    (`-v`: C7510 to C7519, "wgmma.mma_async instructions are serialized").
+    """
+    return any(map(_serialised, sass.split("Function :")))
+
+
+def _serialised(sass: str) -> bool:
+    last, waited = (
+        "",
+        False,
+    )  # the accumulator of the last product on the way here, and if it was waited for
+    for one in instructions(sass):
+        if one.is_product:
+            result, *_, addend = one.operands[:3]
+            if waited and result == last == addend:
+                return True
+            last, waited = result, False
+        elif one.still_running == 0:
+            waited = True
+        elif one.target is not None or not one.falls_through:
+            last = ""
+    return False
+
+
 def hazards(sass: str) -> tuple[Hazard, ...]:
     """Every hazard, function by function, in the order of the code."""
     return tuple(hazard for code in sass.split("Function :") for hazard in _hazards(code))

@@ -216,6 +216,7 @@ class Recorder:
             reasons = [result["unsafe"] for result in results if result["unsafe"]]
             binary = together([result["binary"] for result in results])
             whole = {**most, "binary": binary, "unsafe": reasons[0] if reasons else None}
+            whole["serialised"] = any(result["serialised"] for result in results)
             return {**whole, "launches": results}
 
         with self._present(), self._fake:

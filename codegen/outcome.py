@@ -29,6 +29,9 @@ class Resources:
         int  # per block, as compiled: warp specialisation may add to or drop from what was asked
     )
     binary: str  # SHA-256 of the machine code; equal means the same kernel
+    serialised: bool = (
+        False  # Hopper: products on tensor cores wait for one another (hazard.serialised)
+    )
 
 
 @dataclass(frozen=True)

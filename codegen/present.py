@@ -19,6 +19,10 @@ from codegen.report import Report, Row, SiteReport
 from codegen.toolchain import Progress
 
 LINE_SECONDS = 10.0  # between two lines of progress where there is no terminal
+_SERIALISED = (
+    "products on tensor cores wait for one another, as other code touches their sums while they run: "
+    "docs/hazards.md"
+)
 _STYLES = {"kept": "green", "added": "cyan", "dropped": "red"}
 _MARKS = {"kept": " ", "added": "+", "dropped": "-"}  # as in a diff
 _LIMITS = {"shared memory": "smem", "registers": "regs"}
@@ -102,6 +106,16 @@ def print_report(report: Report, to: Console, *, verdict: bool = True) -> None:
         for index, row in enumerate(site.rows):
             if row.reason != "original":
                 _say(to, Text(f"#{index} {row.status}: {row.reason}", style=_STYLES[row.status]))
+        slow = [
+            index
+            for index, row in enumerate(site.rows)
+            if row.resources and row.resources.serialised
+        ]
+        if slow:
+            _say(
+                to,
+                Text(f"{', '.join(f'#{index}' for index in slow)}: {_SERIALISED}", style="yellow"),
+            )
         if site.profile:
             shown = ", ".join(f"#{index}" for index in site.profile.attributed_to) or "no config"
             _say(to, Text(f"profile of {shown}: {site.profile.line}"))

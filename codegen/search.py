@@ -3,7 +3,7 @@ or written here.
 
 A family's whole search space is rendered as one file whose lists hold every candidate, and is swept like any other
 file. The kernels that the problem's own sizes launch are timed on those; the others, which are there for operands
-that descriptors cannot take, on sizes one larger, so that rows do not begin at whole 16 bytes.
+that descriptors cannot take and that are not worth copying, on sizes one larger, or thinner: see `odd_sizes`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # C = A @ B.T
 # A [M, K], B [N, K]: float32; C [M, N]: float32; summed in float32, precision tf32.
 # A persistent kernel on tensor descriptors, and one on pointers for operands whose alignment, strides or
-# sizes descriptors do not allow. Configs for M=2048, N=4096, K=8192 on the NVIDIA H200.
+# sizes descriptors do not allow, unless products are so large that it pays to copy them. Configs for M=2048, N=4096, K=8192 on the NVIDIA H200.
 import torch
 import torch.nn as nn
 import triton
@@ -19,6 +19,19 @@ def tile_at(pid, tiles_m, tiles_n, GROUP_M: tl.constexpr):
     first_m = pid // in_group * GROUP_M
     height = min(tiles_m - first_m, GROUP_M)  # the last group may be lower
     return first_m + pid % in_group % height, pid % in_group // height
+
+
+@triton.jit
+def store_half(c, half, first_m, first_n, M, N, ALIGNED: tl.constexpr):
+    """Half of a tile of C [M, N]. `c`: a descriptor if rows are of whole 16 bytes, else a pointer."""
+    if ALIGNED:
+        c.store([first_m, first_n], half.to(c.dtype))
+    else:
+        offs_m = first_m + tl.arange(0, half.shape[0])
+        offs_n = first_n + tl.arange(0, half.shape[1])
+        c_ptrs = c + offs_m.to(tl.int64)[:, None] * N + offs_n[None, :]
+        inside = (offs_m[:, None] < M) & (offs_n[None, :] < N)
+        tl.store(c_ptrs, half.to(c.dtype.element_ty), mask=inside)
 
 
 @triton.autotune(
@@ -43,12 +56,13 @@ def gemm_tma_kernel(
     stride_am,
     stride_bn,
     NUM_SMS: tl.constexpr,
+    ALIGNED: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
     GROUP_M: tl.constexpr,
 ):
-    """Tiles of C; the tensor memory accelerator moves A, B and C.
+    """Tiles of C; the tensor memory accelerator moves A, B and, if ALIGNED, C.
 
     The kernel is persistent: each of NUM_SMS programs walks over its share of the tiles, and loads for
     the next tile while the last one is stored. What is out of range reads as zero and is not written.
@@ -65,12 +79,11 @@ def gemm_tma_kernel(
         strides=[stride_bn, 1],
         block_shape=[BLOCK_N, BLOCK_K],
     )
-    c_desc = tl.make_tensor_descriptor(
-        c_ptr,
-        shape=[M, N],
-        strides=[N, 1],
-        block_shape=[BLOCK_M, BLOCK_N // 2],
-    )
+    c = c_ptr
+    if ALIGNED:
+        c = tl.make_tensor_descriptor(
+            c_ptr, shape=[M, N], strides=[N, 1], block_shape=[BLOCK_M, BLOCK_N // 2]
+        )
     tiles_m = tl.cdiv(M, BLOCK_M)
     tiles_n = tl.cdiv(N, BLOCK_N)
     tiles = tiles_m * tiles_n
@@ -87,10 +100,8 @@ def gemm_tma_kernel(
 
         # Stored by halves: a whole tile would take shared memory that another stage of loads needs.
         left, right = acc.reshape(BLOCK_M, 2, BLOCK_N // 2).permute(0, 2, 1).split()
-        left = left.to(c_ptr.dtype.element_ty)
-        c_desc.store([first_m, first_n], left)
-        right = right.to(c_ptr.dtype.element_ty)
-        c_desc.store([first_m, first_n + BLOCK_N // 2], right)
+        store_half(c, left, first_m, first_n, M, N, ALIGNED)
+        store_half(c, right, first_m, first_n + BLOCK_N // 2, M, N, ALIGNED)
 
 
 @triton.autotune(
@@ -202,6 +213,25 @@ def fits_descriptor(x: torch.Tensor) -> bool:
     return True
 
 
+def in_whole_rows(x: torch.Tensor) -> torch.Tensor:
+    """x, or where a descriptor cannot address it, a copy whose rows begin at multiples of 16 bytes."""
+    if fits_descriptor(x):
+        return x
+    rows, columns = x.shape
+    width = cdiv(columns * x.element_size(), 16) * 16 // x.element_size()
+    return torch.empty((rows, width), device=x.device, dtype=x.dtype)[:, :columns].copy_(x)
+
+
+def copying_pays(M: int, N: int, K: int) -> bool:
+    """Whether descriptors gain more than it takes to copy operands that they cannot address.
+
+    Through pointers a product of such rows reaches a fifth of the rate.
+    """
+    if torch.compiler.is_compiling() or max(M, N, K) >= 2**31:
+        return False
+    return min(M, N) >= 256 and M * N * K >= 2**31
+
+
 def gemm(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
     """A @ B.T, for any sizes and strides. Raises ValueError for operands that do not fit."""
     check("A", A, 2, torch.float32)
@@ -223,7 +253,8 @@ def gemm(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
         return cdiv(M, meta["BLOCK_M"]) * cdiv(N, meta["BLOCK_N"])
 
     with torch.cuda.device(A.device):
-        if K > 0 and all(fits_descriptor(x) for x in (A, B, C)):
+        if K > 0 and (copying_pays(M, N, K) or all(fits_descriptor(x) for x in (A, B, C))):
+            A, B = in_whole_rows(A), in_whole_rows(B)
             triton.set_allocator(workspace)
             gemm_tma_kernel[lambda meta: (min(NUM_SMS, tiles(meta)),)](
                 A,
@@ -235,6 +266,7 @@ def gemm(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
                 A.stride(0),
                 B.stride(0),
                 NUM_SMS=NUM_SMS,
+                ALIGNED=fits_descriptor(C),
                 GROUP_M=8,
             )
         else:

@@ -253,12 +253,12 @@ def dealt_tile(
             num_stages=4,
         ),
         triton.Config(
-            {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "SPAN": 512, "PROGRAMS": 264},
-            num_warps=4,
-            num_stages=3,
+            {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "SPAN": 256, "PROGRAMS": 132},
+            num_warps=8,
+            num_stages=4,
         ),
         triton.Config(
-            {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "SPAN": 256, "PROGRAMS": 264},
+            {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "SPAN": 512, "PROGRAMS": 264},
             num_warps=4,
             num_stages=3,
         ),

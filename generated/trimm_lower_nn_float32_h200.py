@@ -259,14 +259,14 @@ def dealt_tile(
 @triton.autotune(
     configs=[
         triton.Config(
-            {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "SPAN": 256, "PROGRAMS": 132},
+            {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 128, "SPAN": 512, "PROGRAMS": 132},
             num_warps=8,
             num_stages=3,
         ),
         triton.Config(
-            {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "SPAN": 512, "PROGRAMS": 132},
+            {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 128, "SPAN": 256, "PROGRAMS": 132},
             num_warps=8,
-            num_stages=4,
+            num_stages=3,
         ),
         triton.Config(
             {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "SPAN": 512, "PROGRAMS": 132},
@@ -279,14 +279,14 @@ def dealt_tile(
             num_stages=5,
         ),
         triton.Config(
-            {"BLOCK_M": 64, "BLOCK_N": 256, "BLOCK_K": 64, "SPAN": 256, "PROGRAMS": 132},
-            num_warps=4,
-            num_stages=4,
-        ),
-        triton.Config(
             {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 64, "SPAN": 256, "PROGRAMS": 264},
             num_warps=4,
             num_stages=5,
+        ),
+        triton.Config(
+            {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 64, "SPAN": 64, "PROGRAMS": 264},
+            num_warps=4,
+            num_stages=6,
         ),
     ],
     key=["N"],
@@ -315,8 +315,8 @@ def tril_matmul_parts_kernel(
     The kernel is persistent, and all steps of all tiles of a program are one loop, so that loads run ahead
     from each tile into the next.
 
-    Tensor cores add up CHUNK steps of k, which are then added to the others in float32: Hopper's drop what
-    is below the last bit of a sum, always towards zero, and over all of k that would show.
+    Tensor cores add up CHUNK terms, which are then added to the others in float32: Hopper's drop what is
+    below the last bit of a sum, always towards zero, and over all of k that would show.
     """
     a_desc = tl.make_tensor_descriptor(
         a_ptr,
@@ -350,6 +350,7 @@ def tril_matmul_parts_kernel(
     done = 0
     step = -1
     total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    LONGEST: tl.constexpr = CHUNK // BLOCK_K  # steps
     for _ in range(total_steps):
         step = tl.where(step == steps - 1, 0, step + 1)
         if step == 0:
@@ -359,8 +360,8 @@ def tril_matmul_parts_kernel(
             round += 1
         # In each chunk low parts of A by high ones of B, then high by low, then high by high:
         # small products first, while the sum is small and loses least.
-        before = step // (3 * CHUNK) * CHUNK
-        length = min(CHUNK, steps // 3 - before)
+        before = step // (3 * LONGEST) * LONGEST
+        length = min(LONGEST, steps // 3 - before)
         place = step - 3 * before
         product = (place >= length).to(tl.int32) + (place >= 2 * length).to(tl.int32)
         k = first_col + (before + place - product * length) * BLOCK_K
@@ -512,7 +513,7 @@ def tril_matmul(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
             A_parts.stride(-2),
             B_parts.stride(-2),
             ALIGNED=N * C.element_size() % 16 == 0,
-            CHUNK=8,
+            CHUNK=512,
         )
     return C
 

@@ -1,7 +1,8 @@
 """Runs rendered gemm files in Triton's interpreter: questions in on standard input, answers out, as JSON.
 
 A process of its own, since Triton reads TRITON_INTERPRET when it is imported. A question is
-{"path", "problem", "gpu", "way", "backwards": whether the last programs of a grid run first}; an answer lists,
+{"path", "problem", "gpu", "way", "backwards": whether the last programs of a grid run first, "copying": whether
+operands are copied for descriptors however small they are}; an answer lists,
 for each config that ran, the kernel, the config, the error against float64 and the library's, the result's bits.
 """
 
@@ -49,6 +50,8 @@ def answer(question: dict[str, Any]) -> list[dict[str, Any]]:
     if hasattr(module, "LEAST_STEPS"):
         module.LEAST_STEPS = 1  # so that a short K has slices
         module.SUM_ROWS = 64  # fewer programs take less time here
+    if question["copying"]:
+        module.copying_pays = lambda *_sizes: True
     given = gemm.operands(problem, "cpu", way=question["way"])
     kept = [x.clone() for x in given]
     expected = gemm.reference(problem, given, torch.float64)

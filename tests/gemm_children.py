@@ -15,6 +15,7 @@ from codegen.render import choose, render
 
 HERE = Path(__file__).resolve().parent
 KERNELS = ("gemm_kernel", "gemm_tma_kernel", "gemm_parts_kernel", "gemm_sliced_kernel")  # autotuned
+PERSISTENT = ("gemm_tma_kernel", "gemm_parts_kernel")  # whose products run one into the next
 
 
 class Child:
@@ -64,9 +65,15 @@ def checked(
     way: str = "contiguous",
     *,
     backwards: bool = False,
+    copying: bool = False,
 ) -> list[dict[str, Any]]:
-    """The child's answer, asserted to be right; `backwards` runs the last programs first."""
+    """The child's answer, asserted to be right.
+
+    `backwards` runs the last programs first; with `copying` operands that descriptors cannot address are copied
+    for them, small as they are.
+    """
     question = {"problem": problem.to_json(), "way": way, "backwards": backwards}
+    question["copying"] = copying
     answer: list[dict[str, Any]] = child.ask(path=str(path), gpu=gpu, **question)
     assert answer
     for result in answer:
@@ -89,5 +96,7 @@ def compile_for(child: Child, path: Path, gpu: str, calls: list[Problem]) -> set
         assert "rejected" not in result, f"{told}: {result.get('rejected')}"
         assert result["shared_bytes"] <= spec.shared_per_block, told
         assert result["registers"] <= spec.max_registers_per_thread, told
+        if result["kernel"] in PERSISTENT:
+            assert not result["serialised"], f"{told}: products wait for one another"
         assert result["registers"] * result["warps"] * spec.warp_size <= spec.registers_per_sm, told
     return {result["kernel"] for result in answer}

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from gemm_children import Child, interpret, rendered
+from gemm_children import Child, checked, compile_for, interpret, rendered
 from gemm_operands import WAYS, load
 from scipy.special import erf, ndtr
 
@@ -86,7 +86,22 @@ def gemm(**fields: Any) -> Problem:
             "b",
             id="rows of all batches use B",
         ),
-        pytest.param(gemm(dtype="bfloat16", n=4095), "h200", "pointer", "", id="rows of odd bytes"),
+        pytest.param(
+            gemm(dtype="bfloat16", n=4095), "h200", "descriptor", "", id="rows of odd bytes, copied"
+        ),
+        pytest.param(
+            gemm(dtype="bfloat16", n=65535, m=200), "h200", "pointer", "", id="too few rows to copy"
+        ),
+        pytest.param(
+            gemm(dtype="bfloat16", m=1025, n=1025, k=1025), "h200", "pointer", "", id="too small"
+        ),
+        pytest.param(
+            gemm(dtype="bfloat16", n=4095, batch=(2,)),
+            "h200",
+            "pointer",
+            "",
+            id="batches of odd bytes",
+        ),
         pytest.param(gemm(dtype="bfloat16", k=0), "h200", "pointer", "", id="nothing to sum"),
         pytest.param(
             gemm(dtype="bfloat16", batch=(2, 2, 2)), "h200", "descriptor", "", id="five dimensions"
@@ -152,6 +167,42 @@ def test_operands_may_lie_in_memory_in_any_way(
     side = 3 if way.startswith("rows") else 40
     small = gemm(m=side, n=side, k=side, layout=layout, dtype=dtype, precision=precision)
     interpret(interpreter, path, gpu, small, way)
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if not way.startswith("rows")])
+@pytest.mark.parametrize(
+    ("layout", "dtype", "epilogue"),
+    [
+        ("nn", "float16", ()),
+        ("tt", "bfloat16", (Step("bias"), Step("residual"))),
+        ("nt", "float32", ()),
+    ],
+)
+def test_operands_that_descriptors_cannot_address_are_copied_for_them(
+    layout: str,
+    dtype: str,
+    epilogue: tuple[Step, ...],
+    way: str,
+    interpreter: Child,
+    tmp_path: Path,
+) -> None:
+    fields: dict[str, Any] = {"layout": layout, "dtype": dtype, "epilogue": epilogue}
+    fields["precision"] = "tf32" if dtype == "float32" else None
+    path = rendered(gemm(**fields), "h200", tmp_path)
+    for n in (75, 80):  # of C's rows, too, whole 16 bytes or not
+        small = gemm(m=131, n=n, k=77, **fields)
+        ran = checked(interpreter, path, "h200", small, way, copying=True)
+        assert {result["kernel"] for result in ran} == {"gemm_tma_kernel"}
+
+
+def test_copied_operands_fit_the_gpu(tmp_path: Path) -> None:
+    path = rendered(gemm(dtype="bfloat16", layout="nt"), "h200", tmp_path)
+    compiler = Child("gemm_compile_child.py")
+    try:
+        call = gemm(dtype="bfloat16", layout="nt", m=8205, n=2949, k=5921)
+        assert compile_for(compiler, path, "h200", [call]) == {"gemm_tma_kernel"}
+    finally:
+        compiler.close()
 
 
 @pytest.mark.parametrize(

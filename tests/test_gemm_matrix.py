@@ -16,6 +16,7 @@ import pytest
 from gemm_children import KERNELS, Child, compile_for, interpret, rendered
 from gemm_matrix import GPUS, has_types, odd, problems, whole
 
+from codegen.fitting import odd_sizes
 from codegen.problem import Problem
 from codegen.record import Record
 
@@ -73,7 +74,8 @@ def test_every_config_of_a_kept_file_fits_its_gpu(record: Path, compiler: Child)
 def calls(problem: Problem, path: Path) -> list[Problem]:
     """Sizes that between them lead to every kernel of a file."""
     made_odd = replace(problem, m=problem.m | 1, n=problem.n | 1, k=problem.k | 1)
-    return [problem, made_odd] if len(kernels_of(path)) > 1 else [problem]
+    several = [problem, made_odd, odd_sizes(problem)]
+    return several if len(kernels_of(path)) > 1 else [problem]
 
 
 @broad

@@ -11,8 +11,10 @@ import pytest
 from codegen import build
 from codegen.config import Config
 from codegen.gpu import find_gpu
-from codegen.hazard import hazards, instructions, why_unsafe, written
+from codegen.hazard import hazards, instructions, serialised, why_unsafe, written
 from codegen.outcome import Rejected, Resources
+from codegen.present import console, print_report
+from codegen.report import Report, SiteReport
 from codegen.rows import added, originals
 from codegen.stage import DEFAULT_STAGE
 from codegen.toolchain import Built
@@ -203,3 +205,42 @@ def test_an_unsafe_config_is_dropped_and_a_safe_neighbour_added() -> None:
 
     new = added([row], gpu, None, DEFAULT_STAGE, 6, compile_all)
     assert new and {one.config.warps for one in new} == {2}
+
+
+WAIT = "WARPGROUP.DEPBAR.LE gsb0, 0x0"
+STEP = "HGMMA.64x128x16.F32 R24, gdesc[UR32], R24"
+
+
+@pytest.mark.parametrize(
+    ("lines", "found"),
+    [
+        pytest.param([STEP, STEP, f"{STEP}, gsb0", WAIT], False, id="steps follow, then a wait"),
+        pytest.param([f"{STEP}, gsb0", WAIT, f"{STEP}, gsb0", WAIT], True, id="a wait for each"),
+        pytest.param(
+            [f"{STEP}, gsb0", "WARPGROUP.DEPBAR.LE gsb0, 0x1", STEP], False, id="one may run on"
+        ),
+        pytest.param(
+            [f"{STEP}, gsb0", WAIT, "BRA 0x0", STEP], False, id="in another part of the code"
+        ),
+        pytest.param(
+            [f"{STEP}, gsb0", WAIT, STEP.replace(", R24", ", RZ").replace("R24,", "R24,", 1)],
+            False,
+            id="a new sum begins",
+        ),
+        pytest.param(
+            [f"{STEP}, gsb0", WAIT, STEP.replace("R24", "R88")], False, id="another sum goes on"
+        ),
+        pytest.param([], False, id="no products"),
+    ],
+)
+def test_products_that_wait_for_one_another(lines: list[str], found: bool) -> None:
+    assert serialised(code(*lines)) is found
+
+
+def test_a_config_whose_products_wait_is_pointed_out(capfd: pytest.CaptureFixture[str]) -> None:
+    gpu, configs = find_gpu("h200"), [Config((("BLOCK", side),), 4, 3) for side in (64, 128)]
+    needs = [Resources(1024, 64, 0, 4, "one"), Resources(1024, 64, 0, 4, "two", serialised=True)]
+    rows = originals(gpu, configs, [Built(each, 1000) for each in needs])
+    site = SiteReport("kernel", 1, tuple(rows))
+    print_report(Report("a.py", gpu, (), False, (site,), True, "seen"), console())
+    assert "\n#1: products on tensor cores wait for one another" in capfd.readouterr().err

@@ -172,3 +172,4 @@ def test_candidates_compile_within_the_limits(row: tuple[Any, ...], tmp_path: Pa
             )
             assert built.resources.shared_bytes <= bound <= gpu.shared_per_block, config
             assert built.resources.num_warps == config.warps, config
+            assert not built.resources.serialised, config
