@@ -15,8 +15,9 @@ from codegen.gemm_split import SPLIT, SplitView, split_candidates
 from codegen.gemm_view import View
 from codegen.gpu import GpuSpec
 from codegen.outcome import BadInput
-from codegen.precision import READ_SHARED_MEMORY, resolved_precision
+from codegen.precision import READ_SHARED_MEMORY, resolved_precision, slices_of_parts_pay
 from codegen.problem import FLOAT8, ITEM_BYTES, Problem
+from codegen.slices import slices_of
 from codegen.spec import Family, Form
 
 FIRST_GPU = (8, 0)
@@ -44,7 +45,7 @@ def form(problem: Problem, gpu: GpuSpec) -> Form:
     """
     found = forms(problem, gpu)
     if "split" in found:
-        return found["split"]
+        return found["split-sliced" if slices_of_parts_pay(_flat(problem), gpu) else "split"]
     flat, precision = _flat(problem), resolved_precision(problem, gpu)
     whole = found["pointer"]
     described = found.get("descriptor") or found.get("packed")
@@ -58,18 +59,26 @@ def form(problem: Problem, gpu: GpuSpec) -> Form:
 
 
 def forms(problem: Problem, gpu: GpuSpec) -> dict[str, Form]:
-    """Every way to compute a gemm on a GPU at the problem's precision, by the name of its template.
+    """Every way to compute a gemm on a GPU at the problem's precision, by the name of its template, or so.
 
     Raises BadInput where there is none.
     """
     _refuse(problem, gpu)
     precision = resolved_precision(problem, gpu)
-    tflops = peak_tflops(problem, gpu, precision)
+    tflops, flat = peak_tflops(problem, gpu, precision), _flat(problem)
     if precision in SPLIT:
         candidates = split_candidates(problem, gpu, precision, tflops)
         split = SplitView(problem, precision, parts=SPLIT[precision])
-        return {"split": Form("gemm/split.py.jinja", {"gemm_parts_kernel": candidates}, split)}
-    flat = _flat(problem)
+        found = {"split": Form("gemm/split.py.jinja", {"gemm_parts_kernel": candidates}, split)}
+        slices = slices_of(flat, gpu)
+        if SPLIT[precision] > 1 and slices.count > 1:
+            candidates = split_candidates(flat, gpu, precision, tflops, slices)
+            found["split-sliced"] = Form(
+                "gemm/split.py.jinja",
+                {"gemm_parts_kernel": candidates},
+                replace(split, sliced=True),
+            )
+        return found
     from_shared = gpu.compute_capability[0] in READ_SHARED_MEMORY
     through_registers = "ab"
     if from_shared and not needs_registers(problem, gpu):

@@ -15,13 +15,13 @@ from codegen.gemm_view import Operand, View
 from codegen.gpu import GpuSpec
 from codegen.problem import ITEM_BYTES, Problem
 from codegen.rank import seconds
+from codegen.slices import LEAST_STEPS, STEP, TILE_M, TILE_N, Slices, one_by_one
 from codegen.spec import Candidate
 
 SPLIT = {"fp16": 1, "fp16x3": 2}  # precision -> float16 parts of an operand
 
 # BLOCK_M, BLOCK_N, warps, stages, programs on a multiprocessor, reason. Steps of K are 64 elements, 128 bytes: the
 # widest row that the tensor memory accelerator swizzles.
-_BLOCK_K = 64
 _Row = tuple[int, int, int, int, int, str]
 _ROWS: dict[str, tuple[_Row, ...]] = {
     # One accumulator: the tiles of any float16 product.
@@ -85,6 +85,10 @@ class SplitView(View):
     """A gemm as the template of split operands sees it."""
 
     parts: int = 2  # of each operand
+    sliced: bool = False  # K, where tiles are few; of two parts only
+
+    slice_tile = (TILE_M, TILE_N)
+    least_steps = LEAST_STEPS
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -128,29 +132,42 @@ class SplitView(View):
 
     @property
     def gemm_parameters(self) -> tuple[str, ...]:
-        """Of the kernel that multiplies: sizes, and operands of the epilogue."""
-        return self._with_sizes(())
+        """Of the kernel that multiplies: sizes, and operands of the epilogue, unless another adds up slices after it."""
+        return self.key if self.sliced else self._with_sizes(())
 
     @property
     def gemm_arguments(self) -> tuple[str, ...]:
         return self._arguments(self.gemm_parameters, {})
 
+    @property
+    def sum_parameters(self) -> tuple[str, ...]:
+        """Of the kernel that adds up slices: M, N, and operands of the epilogue."""
+        left_out = set(self.key) - {"M", "N"}
+        return tuple(name for name in self._with_sizes(()) if name not in left_out)
+
+    @property
+    def sum_arguments(self) -> tuple[str, ...]:
+        return self._arguments(self.sum_parameters, {})
+
 
 def split_candidates(
-    problem: Problem, gpu: GpuSpec, precision: str, tflops: float
+    problem: Problem, gpu: GpuSpec, precision: str, tflops: float, slices: Slices | None = None
 ) -> tuple[Candidate, ...]:
-    """Configs of the kernel that multiplies parts, best first."""
+    """Configs of the kernel that multiplies parts, best first; of parts in slices of K, if `slices` are given."""
+    if slices:
+        problem = one_by_one(problem, slices)
     candidates = []
     for m, n, warps, stages, programs, reason in _ROWS[precision]:
         meta = (
             ("BLOCK_M", m),
             ("BLOCK_N", n),
-            ("BLOCK_K", _BLOCK_K),
+            ("BLOCK_K", STEP),
             ("PROGRAMS", programs * gpu.sms),
         )
         config = Config(meta, warps, stages)
         bound = shared_bound(problem, gpu, m, n, stages)
-        candidates.append(Candidate(config, reason, bound))
+        where = f"; K in {slices.count} slices" if slices else ""
+        candidates.append(Candidate(config, reason + where, bound))
     return tuple(sorted(candidates, key=lambda c: seconds(problem, gpu, c.config, tflops)))
 
 
@@ -161,7 +178,7 @@ def shared_bound(problem: Problem, gpu: GpuSpec, m: int, n: int, stages: int) ->
     accumulators come out of tensor memory), a residual's tile on its way to the accumulator's layout, barriers, and what
     a row's exponents pass through.
     """
-    operands = stages * (m + n) * _BLOCK_K * 2
+    operands = stages * (m + n) * STEP * 2
     result = m * n * ITEM_BYTES[problem.out_dtype]
     residual = any(step.op == "residual" for step in problem.epilogue)
     leaving = result // (2 if gpu.compute_capability[0] == 10 else 4)

@@ -1,9 +1,12 @@
 # C = A @ B
-# A [M, K], B [K, N]: float32; C [M, N]: float32; summed in float32, precision tf32x3.
-# C has few tiles, and K is long: SPLIT_K programs share a tile, and each sums a slice of K. The last one to be
-# done adds up their sums, always in the same order, so that equal operands give equal bits. It is one kernel,
-# and not a second one that adds up: so the autotuner times all that a config costs, and how many slices
-# there are is known where the config is, and nowhere else. Configs for M=256, N=256, K=524288 on the NVIDIA H200.
+# A [M, K], B [K, N]: float32; C [M, N]: float32; summed in float32, precision fp16x3.
+# An operand is the sum of two float16 parts, 22 bits, once each row of A and each column of B is scaled by a
+# power of two, which the result is divided by. Three products of parts make the product; the fourth, of both
+# low parts, is below what float32 shows. An element is off by at most 2^-22 of itself, or 2^-25 of the
+# largest in its row where that is more.
+# C has few tiles, and K is long: it is cut into slices, each tile of each slice is summed by itself, and a last kernel
+# adds up the slices' sums, always in the same order, so that equal operands give equal bits.
+# The parts lie as descriptors want them, however A and B do. Configs for M=256, N=256, K=524288 on the NVIDIA H200.
 import torch
 import torch.nn as nn
 import triton
@@ -23,119 +26,428 @@ def tile_at(pid, tiles_m, tiles_n, GROUP_M: tl.constexpr):
     return first_m + pid % in_group % height, pid % in_group // height
 
 
-@triton.autotune(
-    configs=[
-        triton.Config(
-            {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 32, "SPLIT_K": 33},
-            num_warps=8,
-            num_stages=3,
-        ),
-        triton.Config(
-            {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 32, "SPLIT_K": 66},
-            num_warps=8,
-            num_stages=3,
-        ),
-        triton.Config(
-            {"BLOCK_M": 128, "BLOCK_N": 64, "BLOCK_K": 32, "SPLIT_K": 33}, num_warps=4, num_stages=3
-        ),
-        triton.Config(
-            {"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 32, "SPLIT_K": 33}, num_warps=4, num_stages=3
-        ),
-        triton.Config(
-            {"BLOCK_M": 128, "BLOCK_N": 64, "BLOCK_K": 32, "SPLIT_K": 33}, num_warps=8, num_stages=3
-        ),
-        triton.Config(
-            {"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 32, "SPLIT_K": 33}, num_warps=8, num_stages=3
-        ),
-    ],
-    key=["M", "N", "K", "stride_ak", "stride_bn"],
-)
+# The exponent, as float32 stores it, that rows are scaled by whose largest element is 0, or from 2^-6 to 2^9.
+USUAL: tl.constexpr = tl.constexpr(135)
+# The bits of the least magnitude that is not finite.
+INFINITE: tl.constexpr = tl.constexpr(0x7F800000)
+
+
 @triton.jit
-def gemm_sliced_kernel(
+def exponent_of(top):
+    """The exponent that a row is scaled by, given the bits of its largest magnitude.
+
+    Rows not far from 1 share one, so that they can be scaled before their largest element is known. Others
+    have that element's own, within what keeps powers of two finite and normal.
+    """
+    exponent = top >> 23
+    usual = (top == 0) | ((exponent >= USUAL - 14) & (exponent <= USUAL))
+    return tl.where(usual, USUAL, tl.minimum(tl.maximum(exponent, 15), 254))
+
+
+@triton.jit
+def store_parts(x, exponents, places, part, inside):
+    """x, scaled to below 2^15, as float16; and `part` elements further, what that leaves of it."""
+    x *= ((268 - exponents) << 23).to(tl.float32, bitcast=True)  # 2^(141 - exponent)
+    high = x.to(tl.float16)
+    tl.store(places, high, mask=inside)
+    low = tl.where(high == x, 0.0, x - high.to(tl.float32)).to(tl.float16)  # of infinity too
+    tl.store(places + part, low, mask=inside)
+
+
+@triton.jit
+def unscale(acc, exponents):
+    """acc without the scales of its rows and columns, whose exponents are added up in `exponents`.
+
+    In two steps, for powers of two that float32 does not hold.
+    """
+    power = exponents - 2 * 141
+    half = power >> 1
+    acc *= ((half + 127) << 23).to(tl.float32, bitcast=True)
+    return acc * ((power - half + 127) << 23).to(tl.float32, bitcast=True)
+
+
+@triton.jit
+def halves(x):
+    """The left and the right half of a tile."""
+    M: tl.constexpr = x.shape[0]
+    N: tl.constexpr = x.shape[1]
+    return x.reshape(M, 2, N // 2).permute(0, 2, 1).split()
+
+
+@triton.jit
+def store_piece(c, piece, z, first_m, first_n, M, N, ALIGNED: tl.constexpr):
+    """Part of a tile of C [batch, M, N]. `c`: a descriptor if rows are of whole 16 bytes, else a pointer."""
+    ROWS: tl.constexpr = piece.shape[0]
+    COLUMNS: tl.constexpr = piece.shape[1]
+    if ALIGNED:
+        c.store([z, first_m, first_n], piece.to(c.dtype).reshape(1, ROWS, COLUMNS))
+    else:
+        offs_m = first_m + tl.arange(0, ROWS)
+        offs_n = first_n + tl.arange(0, COLUMNS)
+        c += tl.cast(z, tl.int64) * M * N
+        c_ptrs = c + offs_m.to(tl.int64)[:, None] * N + offs_n[None, :]
+        inside = (offs_m[:, None] < M) & (offs_n[None, :] < N)
+        tl.store(c_ptrs, piece.to(c.dtype.element_ty), mask=inside)
+
+
+@triton.jit
+def split_rows(
+    x_ptr,
+    tops_ptr,
+    parts_ptr,
+    R,
+    K,
+    K_PADDED,
+    slices,
+    pid,
+    stride_r,
+    stride_k,
+    part,
+    matrix,
+    step_r,
+    step_k,
+    AGAIN: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """The parts of BLOCK rows of x [batch, R, K], in one of `slices` of K; beyond K they are zeros.
+
+    First of all rows, scaled as is usual, and their largest magnitudes are found on the way; then AGAIN
+    of those whose scale is their own.
+    """
+    tiles_r = tl.cdiv(R, BLOCK)
+    z = (pid // slices // tiles_r).to(tl.int64)
+    offs_r = (pid // slices % tiles_r).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = offs_r < R
+    tops_ptr += z * R
+    exponents = tl.full((BLOCK,), USUAL, tl.int32)
+    if AGAIN:
+        exponents = exponent_of(tl.load(tops_ptr + offs_r, mask=inside, other=0))
+        inside &= exponents != USUAL
+    if tl.max(inside.to(tl.int32), axis=0) > 0:
+        tops = tl.zeros((BLOCK,), dtype=tl.int32)
+        for first_k in range(pid % slices * BLOCK, K_PADDED, slices * BLOCK):
+            offs_k = (first_k + tl.arange(0, BLOCK)).to(tl.int64)
+            x_ptrs = x_ptr + offs_r[:, None] * stride_r + offs_k[None, :] * stride_k
+            x = tl.load(x_ptrs, mask=inside[:, None] & (offs_k[None, :] < K), other=0.0)
+            magnitudes = x.to(tl.int32, bitcast=True) & 0x7FFFFFFF  # bits, in the same order
+            tops = tl.maximum(tops, tl.max(magnitudes, axis=1))
+            places = parts_ptr + z * matrix + offs_r[:, None] * step_r + offs_k[None, :] * step_k
+            store_parts(x, exponents[:, None], places, part, inside[:, None])
+        if not AGAIN:
+            tl.atomic_max(tops_ptr + offs_r, tops, mask=inside, sem="relaxed")
+
+
+@triton.jit
+def split_kernel(
     a_ptr,
     b_ptr,
-    c_ptr,
-    sums_ptr,
-    done_ptr,
+    tops_ptr,
+    a_parts_ptr,
+    b_parts_ptr,
+    batches,
     M,
     N,
     K,
-    stride_am,
-    stride_ak,
-    stride_bk,
-    stride_bn,
-    size,
+    K_PADDED,
     slices,
+    stride_r_a,
+    stride_k_a,
+    part_a,
+    matrix_a,
+    step_r_a,
+    step_k_a,
+    stride_r_b,
+    stride_k_b,
+    part_b,
+    matrix_b,
+    step_r_b,
+    step_k_b,
+    AGAIN: tl.constexpr,
+    BLOCK: tl.constexpr,
+):
+    """Splits rows of A and, to whom the last programs go, columns of B."""
+    programs_a = batches * tl.cdiv(M, BLOCK) * slices
+    pid = tl.program_id(0)
+    if pid < programs_a:
+        split_rows(
+            a_ptr,
+            tops_ptr,
+            a_parts_ptr,
+            M,
+            K,
+            K_PADDED,
+            slices,
+            pid,
+            stride_r_a,
+            stride_k_a,
+            part_a,
+            matrix_a,
+            step_r_a,
+            step_k_a,
+            AGAIN,
+            BLOCK,
+        )
+    else:
+        split_rows(
+            b_ptr,
+            tops_ptr + batches * M,
+            b_parts_ptr,
+            N,
+            K,
+            K_PADDED,
+            slices,
+            pid - programs_a,
+            stride_r_b,
+            stride_k_b,
+            part_b,
+            matrix_b,
+            step_r_b,
+            step_k_b,
+            AGAIN,
+            BLOCK,
+        )
+
+
+@triton.autotune(
+    configs=[
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "PROGRAMS": 132},
+            num_warps=8,
+            num_stages=3,
+        ),
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "PROGRAMS": 132},
+            num_warps=8,
+            num_stages=4,
+        ),
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "PROGRAMS": 132},
+            num_warps=8,
+            num_stages=5,
+        ),
+        triton.Config(
+            {"BLOCK_M": 64, "BLOCK_N": 256, "BLOCK_K": 64, "PROGRAMS": 132},
+            num_warps=4,
+            num_stages=4,
+        ),
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 64, "BLOCK_K": 64, "PROGRAMS": 264},
+            num_warps=4,
+            num_stages=4,
+        ),
+        triton.Config(
+            {"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 64, "PROGRAMS": 264},
+            num_warps=4,
+            num_stages=4,
+        ),
+    ],
+    key=["M", "N", "K"],
+)
+@triton.jit
+def gemm_parts_kernel(
+    a_ptr,
+    b_ptr,
+    sums_ptr,
+    tops_ptr,
+    batches,
+    K_PADDED,
+    slices,
+    pitch_a,
+    pitch_b,
+    M,
+    N,
+    K,
+    ALIGNED: tl.constexpr,
+    PROGRAMS: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
-    SPLIT_K: tl.constexpr,
     GROUP_M: tl.constexpr,
+    CHUNK: tl.constexpr,
 ):
-    """One slice of K of one tile of C per program, A and B read through pointers; any strides, any alignment.
+    """Sums over slices of K, still scaled, from the parts of A and B, moved by the tensor memory accelerator.
 
-    The grid is tiles by slices. `sums` [slices, size of C] takes their float32 sums, and `done`, zero before
-    and after, counts those of each tile. Offsets are 64-bit, since a tensor may have more than 2^31 elements.
+    `sums` is [slices, batches, M, N], and a tile is of one slice.
+
+    The kernel is persistent: each of PROGRAMS programs walks over its share of the tiles. What a tile
+    reads past its matrix, zeros or the next matrix, only reaches elements that are not stored.
+
+    Tensor cores add up CHUNK steps of K, which are then added to the others in float32: Hopper's drop what
+    is below the last bit of a sum, always towards zero, and over all of K that would show.
     """
-    tl.static_assert(BLOCK_M >= 16 and BLOCK_N >= 16, "`done` has a place for each 16x16 elements")
+    a_desc = tl.make_tensor_descriptor(
+        a_ptr,
+        shape=[2 * batches * M, K_PADDED],
+        strides=[pitch_a, 1],
+        block_shape=[BLOCK_M, BLOCK_K],
+    )
+    b_desc = tl.make_tensor_descriptor(
+        b_ptr,
+        shape=[2 * batches * K_PADDED, N],
+        strides=[pitch_b, 1],
+        block_shape=[BLOCK_K, BLOCK_N],
+    )
+    c = sums_ptr
+    if ALIGNED:
+        c = tl.make_tensor_descriptor(
+            sums_ptr,
+            shape=[slices * batches, M, N],
+            strides=[tl.cast(M, tl.int64) * N, N, 1],
+            block_shape=[1, BLOCK_M, BLOCK_N // 4],
+        )
     tiles_m = tl.cdiv(M, BLOCK_M)
     tiles_n = tl.cdiv(N, BLOCK_N)
-    pid = tl.program_id(0)
-    done_ptr += pid
-    tile_m, tile_n = tile_at(pid, tiles_m, tiles_n, GROUP_M)
-    offs_m = tile_m.to(tl.int64) * BLOCK_M + tl.arange(0, BLOCK_M)
-    offs_n = tile_n.to(tl.int64) * BLOCK_N + tl.arange(0, BLOCK_N)
-    offs_k = tl.arange(0, BLOCK_K).to(tl.int64)
-    # Rows of A past the end are read as the last row: what they give is not stored, and needs no mask.
-    a_m = tl.minimum(offs_m, M - 1)
-    a_ptrs = a_ptr + a_m[:, None] * stride_am + offs_k[None, :] * stride_ak
-    # Columns of B lie side by side in memory: masked, they can still be read several at once.
-    in_n = offs_n[None, :] < N
-    b_ptrs = b_ptr + offs_k[:, None] * stride_bk + offs_n[None, :] * stride_bn
-    a_step = tl.cast(BLOCK_K, tl.int64) * stride_ak
-    b_step = tl.cast(BLOCK_K, tl.int64) * stride_bk
-
-    # Whole steps of K, the first slices one more if there are some over. There are as many in the grid.
-    steps = tl.cdiv(K, BLOCK_K)
-    splits = min(min(SPLIT_K, slices), max(steps, 1))
-    slice_k = tl.program_id(1)
-    first = slice_k * (steps // splits) + min(slice_k, steps % splits)
-    count = steps // splits + tl.where(slice_k < steps % splits, 1, 0)
-    depth = min(count * BLOCK_K, K - first * BLOCK_K)
-    a_ptrs += first * a_step
-    b_ptrs += first * b_step
+    steps = K_PADDED // BLOCK_K // slices  # of each slice
+    in_slice = batches * tiles_m * tiles_n
+    tiles = slices * in_slice  # those of a slice run at the same time, and share what it reads
+    # Flattened by hand, with one `if` for all that ends: Triton's own flattening would look at the
+    # accumulator twice, and the assembler then waits for every product before it issues the next.
+    turns = 3 * steps
+    turn = -1
+    pid = tl.program_id(0) - PROGRAMS
+    done = tl.program_id(0)
+    first_step = 0
+    z_next = 0
+    m_next = 0
+    n_next = 0
     acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-    for _ in range(0, depth // BLOCK_K):
-        a = tl.load(a_ptrs)
-        b = tl.load(b_ptrs, mask=in_n, other=0.0)
-        acc = tl.dot(a, b, acc, input_precision="tf32x3")
-        a_ptrs += a_step
-        b_ptrs += b_step
-    if depth % BLOCK_K != 0:  # the ragged end of K, apart, so that the loop needs no mask for it
-        in_k = offs_k < depth % BLOCK_K
-        a = tl.load(a_ptrs, mask=in_k[None, :], other=0.0)
-        b = tl.load(b_ptrs, mask=in_n & in_k[:, None], other=0.0)
-        acc = tl.dot(a, b, acc, input_precision="tf32x3")
-
-    in_c = (offs_m[:, None] < M) & (offs_n[None, :] < N)
-    places = offs_m[:, None] * N + offs_n[None, :]
-    is_last = splits == 1
-    if splits > 1:
-        tl.store(sums_ptr + slice_k.to(tl.int64) * size + places, acc, mask=in_c)
-        tl.debug_barrier()  # all of this program's sums are stored before it says that it is done
-        is_last = tl.atomic_add(done_ptr, 1, sem="acq_rel") == splits - 1
-        if is_last:
-            tl.store(done_ptr, 0)  # for the next launch: tuning makes many
+    total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+    for _ in range(tl.cdiv(tiles - tl.program_id(0), PROGRAMS) * turns):
+        turn = tl.where(turn == turns - 1, 0, turn + 1)
+        if turn == 0:
+            pid += PROGRAMS
+            first_step = pid // in_slice * steps
+            z_next = pid % in_slice // (tiles_m * tiles_n)
+            m_next, n_next = tile_at(pid % (tiles_m * tiles_n), tiles_m, tiles_n, GROUP_M)
+        # In each chunk low parts of A by high ones of B, then high by low, then high by high:
+        # small products first, while the sum is small and loses least.
+        before = turn // (3 * CHUNK) * CHUNK
+        length = min(CHUNK, steps - before)
+        place = turn - 3 * before
+        product = (place >= length).to(tl.int32) + (place >= 2 * length).to(tl.int32)
+        first_k = (first_step + before + place - product * length) * BLOCK_K
+        a_matrix = z_next + tl.where(product == 0, batches, 0)
+        b_matrix = z_next + tl.where(product == 1, batches, 0)
+        a = a_desc.load([a_matrix * M + m_next * BLOCK_M, first_k])
+        b = b_desc.load([b_matrix * K_PADDED + first_k, n_next * BLOCK_N])
+        acc = tl.dot(a, b, acc)
+        if place == 3 * length - 1:
+            total += acc
             acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
-            # Small tiles' loads are too few to hide how long they take, unless several slices' are on their way.
-            AT_ONCE: tl.constexpr = max(1, 64 * 64 // (BLOCK_M * BLOCK_N))
-            for _ in tl.range(0, splits, loop_unroll_factor=AT_ONCE):
-                # From L2, where other multiprocessors' stores are seen.
-                acc += tl.load(sums_ptr + places, mask=in_c, other=0.0, cache_modifier=".cg")
-                sums_ptr += size
-    if is_last:
+            if turn == turns - 1:
+                # Which tile this was, worked out again: kept since its loads were issued, it would take
+                # registers in every stage.
+                z = done % in_slice // (tiles_m * tiles_n)
+                done_slice = done // in_slice
+                tile_m, tile_n = tile_at(done % (tiles_m * tiles_n), tiles_m, tiles_n, GROUP_M)
+                first_m = tile_m * BLOCK_M
+                first_n = tile_n * BLOCK_N
+                done += PROGRAMS
+                offs_m = first_m + tl.arange(0, BLOCK_M)
+                offs_n = first_n + tl.arange(0, BLOCK_N)
+                a_tops = tl.load(tops_ptr + z * M + offs_m, mask=offs_m < M, other=0)
+                b_tops = tl.load(tops_ptr + batches * M + z * N + offs_n, mask=offs_n < N, other=0)
+                if max(tl.max(a_tops, axis=0), tl.max(b_tops, axis=0)) >= INFINITE:
+                    # Infinity by a low part may be NaN, as that part may be 0: there high parts alone
+                    # decide. Not on tensor cores, whose other products would no longer overlap.
+                    lost = total != total
+                    total = tl.where(lost, 0.0, total)
+                    a_from = a_ptr + (z * M + first_m).to(tl.int64) * pitch_a
+                    b_from = b_ptr + (z * K_PADDED).to(tl.int64) * pitch_b + first_n
+                    done_k = done_slice * steps * BLOCK_K
+                    a_from += done_k
+                    b_from += done_k.to(tl.int64) * pitch_b
+                    for _ in range(min(K - done_k, steps * BLOCK_K)):
+                        a_k = tl.load(
+                            a_from + tl.arange(0, BLOCK_M) * pitch_a, mask=offs_m < M, other=0.0
+                        )
+                        b_k = tl.load(b_from + tl.arange(0, BLOCK_N), mask=offs_n < N, other=0.0)
+                        more = total + a_k.to(tl.float32)[:, None] * b_k.to(tl.float32)[None, :]
+                        total = tl.where(lost, more, total)
+                        a_from += 1
+                        b_from += pitch_b
+                # Stored by quarters: a whole tile would take shared memory that a stage of loads needs.
+                left, right = halves(total)
+                first, second = halves(left)
+                third, fourth = halves(right)
+                store_piece(
+                    c,
+                    first,
+                    done_slice * batches + z,
+                    first_m,
+                    first_n + 0 * (BLOCK_N // 4),
+                    M,
+                    N,
+                    ALIGNED,
+                )
+                store_piece(
+                    c,
+                    second,
+                    done_slice * batches + z,
+                    first_m,
+                    first_n + 1 * (BLOCK_N // 4),
+                    M,
+                    N,
+                    ALIGNED,
+                )
+                store_piece(
+                    c,
+                    third,
+                    done_slice * batches + z,
+                    first_m,
+                    first_n + 2 * (BLOCK_N // 4),
+                    M,
+                    N,
+                    ALIGNED,
+                )
+                store_piece(
+                    c,
+                    fourth,
+                    done_slice * batches + z,
+                    first_m,
+                    first_n + 3 * (BLOCK_N // 4),
+                    M,
+                    N,
+                    ALIGNED,
+                )
 
-        tl.store(c_ptr + places, acc.to(c_ptr.dtype.element_ty), mask=in_c)
+                acc = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+                total = tl.zeros((BLOCK_M, BLOCK_N), dtype=tl.float32)
+
+
+@triton.jit
+def sum_kernel(
+    sums_ptr,
+    c_ptr,
+    tops_ptr,
+    batches,
+    slices,
+    M,
+    N,
+    AT_ONCE: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """A piece of C [batches, M, N] for each program, from the sums of all slices, AT_ONCE of which it loads together."""
+    tiles_m = tl.cdiv(M, ROWS)
+    tiles_n = tl.cdiv(N, COLUMNS)
+    pid = tl.program_id(0)
+    z = (pid // (tiles_m * tiles_n)).to(tl.int64)
+    offs_m = (pid // tiles_n % tiles_m).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    offs_n = (pid % tiles_n).to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
+    in_c = (offs_m[:, None] < M) & (offs_n[None, :] < N)
+    places = (z * M + offs_m[:, None]) * N + offs_n[None, :]
+    size = tl.cast(batches, tl.int64) * M * N
+    acc = tl.zeros((ROWS, COLUMNS), dtype=tl.float32)
+    for first in range(0, slices, AT_ONCE):
+        slice_k = first + tl.arange(0, AT_ONCE)[:, None, None]
+        sums_ptrs = sums_ptr + slice_k * size + places[None, :, :]
+        sums = tl.load(sums_ptrs, mask=(slice_k < slices) & in_c[None, :, :], other=0.0)
+        acc += tl.sum(sums, axis=0)
+    a_tops = tl.load(tops_ptr + z * M + offs_m, mask=offs_m < M, other=0)
+    b_tops = tl.load(tops_ptr + batches * M + z * N + offs_n, mask=offs_n < N, other=0)
+    acc = unscale(acc, exponent_of(a_tops)[:, None] + exponent_of(b_tops)[None, :])
+    tl.store(c_ptr + places, acc.to(c_ptr.dtype.element_ty), mask=in_c)
 
 
 def check(name: str, x: torch.Tensor, dims: int, dtype: torch.dtype) -> None:
@@ -153,12 +465,22 @@ def cdiv(a: int, b: int) -> int:
     return -(-a // b)
 
 
-# As many programs as fill the NVIDIA H200, 2 on a multiprocessor, each on a tile of 128 by 128: for so many
-# sums there is room. A larger C has tiles enough, and is not sliced.
-PROGRAMS = 264
-TILE = 128 * 128
+# What is split at once, rows by steps of K; and K in all programs' kernels is padded to whole steps.
+BLOCK = 64
+# Each of the NVIDIA H200's multiprocessors is to sum one slice of K of one tile of 128 by 256, or two of its halves;
+# but no slice has fewer than 32 steps. A C with tiles enough is not sliced.
+PROCESSORS = 132
+LEAST_STEPS = 32
+# Rows of C that one program adds the sums up of, 128 columns of each: few, so that there are programs enough.
+SUM_ROWS = 4
 
 
+def workspace(size: int, alignment: int, stream: int | None) -> torch.Tensor:
+    """Memory for the tensor descriptors that a kernel makes, asked for by Triton at each launch."""
+    return torch.empty(size, device="cuda", dtype=torch.int8)
+
+
+@torch.compiler.disable  # it cannot trace the allocator
 def gemm(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
     """A @ B, for any sizes and strides. Raises ValueError for operands that do not fit."""
     check("A", A, 2, torch.float32)
@@ -179,33 +501,81 @@ def gemm(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
     def tiles(meta):
         return cdiv(M, meta["BLOCK_M"]) * cdiv(N, meta["BLOCK_N"])
 
-    slices = max(PROGRAMS // cdiv(C.numel(), TILE), 1)
-
-    def splits(meta):
-        return min(meta["SPLIT_K"], slices, max(cdiv(K, meta["BLOCK_K"]), 1))
-
+    batches = C.numel() // (M * N)
+    steps = max(cdiv(K, BLOCK), 1)
+    wanted = PROCESSORS // (batches * cdiv(M, 128) * cdiv(N, 256))
+    wanted = max(min(wanted, steps // LEAST_STEPS), 1)
+    in_slice = cdiv(steps, wanted)
+    slices_of_k = cdiv(steps, in_slice)
+    K_PADDED = slices_of_k * in_slice * BLOCK
     with torch.cuda.device(A.device):
-        sums = torch.empty(
-            (slices, C.numel()) if slices > 1 else 0, device=A.device, dtype=torch.float32
+        # Parts, matrices, rows, and columns as A and B have them, in rows of whole 16 bytes.
+        A_parts = torch.empty((2, batches, M, K_PADDED), device=A.device, dtype=torch.float16)
+        B_parts = torch.empty(
+            (2, batches, K_PADDED, triton.cdiv(N, 8) * 8), device=A.device, dtype=torch.float16
         )
-        most_tiles = cdiv(M, 16) * cdiv(N, 16)
-        done = torch.zeros(most_tiles if slices > 1 else 0, device=A.device, dtype=torch.int32)
-        gemm_sliced_kernel[lambda meta: (tiles(meta), splits(meta))](
-            A,
-            B,
-            C,
+        tops = torch.zeros(batches * (M + N), device=A.device, dtype=torch.int32)
+        sums = torch.empty((slices_of_k, batches, M, N), device=A.device, dtype=torch.float32)
+        slices = cdiv(K_PADDED, 4 * BLOCK)
+        programs = slices * batches * (cdiv(M, BLOCK) + cdiv(N, BLOCK))
+        for again in (False, True):
+            split_kernel[(programs,)](
+                A,
+                B,
+                tops,
+                A_parts,
+                B_parts,
+                batches,
+                M,
+                N,
+                K,
+                K_PADDED,
+                slices,
+                A.stride(0),
+                A.stride(1),
+                A_parts.stride(0),
+                A_parts.stride(1),
+                A_parts.stride(2),
+                A_parts.stride(3),
+                B.stride(1),
+                B.stride(0),
+                B_parts.stride(0),
+                B_parts.stride(1),
+                B_parts.stride(3),
+                B_parts.stride(2),
+                AGAIN=again,
+                BLOCK=BLOCK,
+            )
+        triton.set_allocator(workspace)
+        gemm_parts_kernel[lambda meta: (min(meta["PROGRAMS"], slices_of_k * tiles(meta)),)](
+            A_parts,
+            B_parts,
             sums,
-            done,
+            tops,
+            batches,
+            K_PADDED,
+            slices_of_k,
+            A_parts.stride(-2),
+            B_parts.stride(-2),
             M,
             N,
             K,
-            A.stride(0),
-            A.stride(1),
-            B.stride(0),
-            B.stride(1),
-            C.numel(),
-            slices,
+            ALIGNED=N * sums.element_size() % 16 == 0,
             GROUP_M=8,
+            CHUNK=8,
+        )
+        sum_kernel[(batches * cdiv(M, SUM_ROWS) * cdiv(N, 128),)](
+            sums,
+            C,
+            tops,
+            batches,
+            slices_of_k,
+            M,
+            N,
+            AT_ONCE=16,
+            ROWS=SUM_ROWS,
+            COLUMNS=128,
+            num_warps=16,  # which load a number of each slice together: C alone has too few for that
         )
     return C
 

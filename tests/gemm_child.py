@@ -47,6 +47,9 @@ def answer(question: dict[str, Any]) -> list[dict[str, Any]]:
     module = gemm.load(Path(question["path"]))
     if hasattr(module, "NUM_SMS"):
         module.NUM_SMS = FEW_SMS
+    if hasattr(module, "LEAST_STEPS"):
+        module.LEAST_STEPS = 1  # so that a short K has slices
+        module.SUM_ROWS = 64  # fewer programs take less time here
     if question["copying"]:
         module.copying_pays = lambda *_sizes: True
     given = gemm.operands(problem, "cpu", way=question["way"])

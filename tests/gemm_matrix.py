@@ -43,6 +43,9 @@ TABLE = [
 # Few tiles and a long K, which is summed in slices.
 STARVED_TABLE = [
     ("nn tt",  "float32",       "",         "tf32x3",  (),     "ab",    ""),
+    ("nn",     "float32",       "",         "fp16x3",  (),     "ab",    ""),
+    ("tt",     "float32",       "bfloat16", "fp16x3",  (3,),   "ab",    "bias,gelu,residual"),
+    ("nt",     "float32",       "",         "fp16x3",  (2, 3), "a",     "scale=0.5,residual"),
     ("nt tn",  "float16",       "",         None,      (),     "ab",    ""),
     ("nn",     "float32",       "",         "ieee",    (),     "ab",    "bias,gelu"),
     ("tn",     "float32",       "",         "tf32",    (),     "ab",    "residual"),

@@ -1,7 +1,8 @@
 """Runs rendered files of split operands in Triton's interpreter: questions in on standard input, answers out, as JSON.
 
 A process of its own, since Triton reads TRITON_INTERPRET when it is imported. A question is {"problem", "gpu",
-"special"}; an answer has an entry for the first and the last config that were chosen.
+"special", "rendered_for": a problem of other sizes, or null}; an answer has an entry for the first and the last config
+that were chosen.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from codegen.render import choose, filled_in  # noqa: E402
 from codegen.repair import repair_interpreter  # noqa: E402
 
 FEW_PROGRAMS = 3  # so that each program of a persistent kernel takes several tiles
+# Of a file that sums K in slices: so that there are some though K is short.
+SHORT_SLICES = {"PROCESSORS": 6, "LEAST_STEPS": 1}
 EXPONENTS = 60  # rows and columns are scaled by up to 2^60 and down to 2^-60
 TINY = 1e-300  # where a whole row or column is zero
 NAN, INFINITY = float("nan"), float("inf")
@@ -39,19 +42,25 @@ def main() -> None:
         print(json.dumps(answer(**json.loads(line))), flush=True)
 
 
-def answer(problem: dict[str, Any], gpu: str, special: bool) -> list[dict[str, Any]]:
+def answer(
+    problem: dict[str, Any], gpu: str, special: bool, rendered_for: dict[str, Any] | None
+) -> list[dict[str, Any]]:
     spec, target = Problem.from_json(problem), find_gpu(gpu)
     pretend_gpu(target)
-    configs = choose(spec, target)
+    asked = Problem.from_json(rendered_for) if rendered_for else spec
+    configs = choose(asked, target)
     (name,) = configs
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "rendered.py")
-        path.write_text(filled_in(spec, target, configs))
+        path.write_text(filled_in(asked, target, configs))
         module = load(path)
+    for constant, value in SHORT_SLICES.items():
+        if hasattr(module, constant):
+            setattr(module, constant, value)
     kernel = getattr(module, name)
     a, b = factors(spec)
     if special:
-        plant(a, b)
+        plant(spec, a, b)
     given = [stored(x, way) for x, way in zip((a, b), spec.layout, strict=True)]
     results = []
     for place in {0, len(kernel.configs) - 1}:
@@ -119,10 +128,15 @@ def far(a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> dict[str, float]
     return {"error": of_rows(out), "library_error": of_rows(a @ b)}
 
 
-def plant(a: torch.Tensor, b: torch.Tensor) -> None:
-    """A NaN and both infinities, each in a row or column of its own, on the diagonals, which every triangle has."""
+def plant(spec: Problem, a: torch.Tensor, b: torch.Tensor) -> None:
+    """A NaN and both infinities, each in a row or column of its own, on the diagonals, which every triangle has.
+
+    If there is none, others at the end of K.
+    """
     for place, (x, value) in enumerate([(a, NAN), (a, INFINITY), (b, NAN), (b, -INFINITY)]):
         x[..., 7 * place + 3, 7 * place + 3] = value
+    if spec.triangle is None:
+        a[..., -1, -1], a[..., -2, -1], b[..., -1, -2] = INFINITY, NAN, NAN
 
 
 def lost(spec: Problem, a: torch.Tensor, b: torch.Tensor, out: torch.Tensor) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from codegen.gpu import find_gpu
 from codegen.problem import Problem, Step
 from codegen.rank import sizes, splits, tiles
 from codegen.render import choose, render
+from codegen.slices import LEAST_STEPS, STEP, TILE_M, TILE_N, slices_of
 
 
 def gemm(m: int, n: int, k: int, **fields: Any) -> Problem:
@@ -30,14 +31,14 @@ BF16 = {"dtype": "bfloat16"}
 @pytest.mark.parametrize(
     ("problem", "gpu", "template"),
     [
-        pytest.param(gemm(256, 256, 524288), "h200", "sliced", id="four tiles, K without end"),
+        pytest.param(
+            gemm(256, 256, 524288), "a100-sxm-80gb", "sliced", id="four tiles, K without end"
+        ),
         pytest.param(
             gemm(256, 256, 524288), "rtx-4090", "sliced", id="the same without tensor cores"
         ),
         pytest.param(gemm(256, 256, 524288, **BF16), "h200", "sliced", id="the same in 16 bits"),
-        pytest.param(
-            gemm(512, 512, 131072), "h200", "sliced", id="parts' tiles would leave most idle"
-        ),
+        pytest.param(gemm(256, 256, 8192), "h200", "sliced", id="too short for slices of parts"),
         pytest.param(gemm(16, 1024, 8192, **BF16), "h200", "sliced", id="thin, and not wide"),
         pytest.param(
             gemm(1, 256, 65536, **BF16, batch=(4,), batched="a"),
@@ -73,6 +74,51 @@ def test_k_is_sliced_where_tiles_are_few(problem: Problem, gpu: str, template: s
     assert form.template == f"gemm/{template}.py.jinja"
 
 
+FP16X3 = {"precision": "fp16x3"}
+
+
+@pytest.mark.parametrize(
+    ("problem", "slices"),
+    [
+        pytest.param(gemm(256, 256, 524288), 66, id="four tiles, K without end"),
+        pytest.param(gemm(256, 256, 524288, layout="tt"), 66, id="the same, transposed"),
+        pytest.param(gemm(512, 512, 131072), 16, id="sixteen tiles"),
+        pytest.param(gemm(256, 256, 65536, batch=(4,)), 16, id="sixteen tiles in a batch"),
+        pytest.param(
+            gemm(64, 256, 524288, batch=(4,), batched="a", **FP16X3), 66, id="folded into two"
+        ),
+        pytest.param(gemm(512, 512, 8192, **FP16X3), 4, id="asked for"),
+        pytest.param(gemm(512, 512, 1024, **FP16X3), None, id="asked for, and K too short"),
+        pytest.param(gemm(2048, 4096, 524288), None, id="tiles enough"),
+        pytest.param(gemm(1536, 1536, 65536), None, id="tiles for more than half of the GPU"),
+        pytest.param(gemm(512, 512, 131072, precision="fp16"), None, id="of one part each"),
+        pytest.param(gemm(512, 512, 131072, precision="tf32x3"), None, id="split in registers"),
+        pytest.param(gemm(128, 128, 524288), None, id="one tile uses parts once"),
+        pytest.param(gemm(16, 1024, 131072), None, id="a few rows, too"),
+    ],
+)
+def test_parts_are_multiplied_in_slices_where_that_pays(
+    problem: Problem, slices: int | None
+) -> None:
+    form = find_family("gemm").form(problem, find_gpu("h200"))
+    assert getattr(form.view, "sliced", False) == bool(slices)
+    if slices:
+        reasons = {each.reason.split("; ")[-1] for each in form.kernels["gemm_parts_kernel"]}
+        assert reasons == {f"K in {slices} slices"}
+
+
+@pytest.mark.parametrize("gpu", ["h200", "b200"])
+@pytest.mark.parametrize("shape", [(256, 256, 524288), (300, 200, 70001), (64, 64, 1), (64, 64, 0)])
+def test_slices_of_parts_cover_k_and_fill_the_gpu(gpu: str, shape: tuple[int, int, int]) -> None:
+    problem, spec = gemm(*shape), find_gpu(gpu)
+    slices, steps = slices_of(problem, spec), max(-(-problem.k // STEP), 1)
+    assert (slices.count - 1) * slices.steps < steps <= slices.count * slices.steps
+    assert slices.count == 1 or slices.steps >= LEAST_STEPS
+    tiles = -(-problem.m // TILE_M) * -(-problem.n // TILE_N)
+    assert slices.count * tiles <= spec.sms
+    assert steps < 2 * LEAST_STEPS or slices.count > 1
+
+
 @pytest.mark.parametrize("gpu", ["a100-sxm-80gb", "rtx-4090", "h200", "b200"])
 @pytest.mark.parametrize("m", [16, 256, 512])
 def test_slices_fill_the_gpu_and_have_room(gpu: str, m: int) -> None:
@@ -88,7 +134,7 @@ def test_slices_fill_the_gpu_and_have_room(gpu: str, m: int) -> None:
 
 def test_k_may_stay_whole() -> None:
     """For the autotuner to choose: nothing is stored then but the result."""
-    candidates = find_family("gemm").form(gemm(256, 256, 524288), find_gpu("h200")).kernels
+    candidates = find_family("gemm").form(gemm(256, 256, 524288, **BF16), find_gpu("h200")).kernels
     assert {splits(candidate.config) > 1 for candidate in candidates["gemm_sliced_kernel"]} == {
         True,
         False,
@@ -128,7 +174,8 @@ def test_slices_add_up_to_the_same_bits_in_any_order(
     path = rendered_few(problem, "h200", tmp_path)
     small = replace(problem, **(SMALL_BATCH if problem.batch else SMALL))
     forwards = checked(interpreter, path, "h200", small)
-    assert {result["kernel"] for result in forwards} == {"gemm_sliced_kernel"}
+    kernel = "gemm_parts_kernel" if problem.precision == "fp16x3" else "gemm_sliced_kernel"
+    assert {result["kernel"] for result in forwards} == {kernel}
     assert bits(checked(interpreter, path, "h200", small, backwards=True)) == bits(forwards)
 
 
@@ -181,4 +228,13 @@ def test_slices_are_compiled_for_each_architecture(gpu: str) -> None:
     configs = {name: entries[:1] for name, entries in choose(problem, spec).items()}
     compiled = fitting.compile_configs(problem, spec, configs)
     assert compiled.keys() == {("gemm_sliced_kernel", configs["gemm_sliced_kernel"][0])}
+    assert not any(fitting.why_not(spec, result) for result in compiled.values())
+
+
+def test_slices_of_parts_are_compiled_for_blackwell() -> None:
+    """For Hopper a kept file is."""
+    problem, spec = gemm(256, 256, 65536, layout="tn", **FP16X3), find_gpu("b200")
+    configs = {name: entries[:1] for name, entries in choose(problem, spec).items()}
+    compiled = fitting.compile_configs(problem, spec, configs)
+    assert compiled.keys() == {("gemm_parts_kernel", configs["gemm_parts_kernel"][0])}
     assert not any(fitting.why_not(spec, result) for result in compiled.values())

@@ -28,7 +28,7 @@ FLOORS = {
         fingerprint forms gemm gemm_configs gemm_sliced gemm_split gemm_view graph hazard imports inputs interchange
         journal judge limits ncu occupancy operands order page picture places precision profile prompt prompt_gpu
         propose rank
-        recognize record render rewrite roofline scoreboard sections sites source spelling static.configs
+        recognize record render rewrite roofline scoreboard sections sites slices source spelling static.configs
         static.expressions static.known static.platforms static.scopes static.statements
         static.surroundings static.values targets tolerance trimm trimm_configs trimm_split wire work writing
     """,

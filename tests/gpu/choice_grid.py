@@ -46,6 +46,7 @@ from codegen.inputs import to_wire  # noqa: E402
 from codegen.precision import promise_of  # noqa: E402
 from codegen.problem import ITEM_BYTES  # noqa: E402
 from codegen.render import MAX_CONFIGS, MIN_CONFIGS, environment  # noqa: E402
+from codegen.slices import slices_of  # noqa: E402
 from codegen.spec import Spec  # noqa: E402
 from codegen.toolchain import Compilation  # noqa: E402
 
@@ -87,7 +88,9 @@ def batch_of(way: Way, gpu: GpuSpec) -> Batch:
     """Triton compiles anew where a whole number is 1, or is a multiple of 16, and another was not."""
     p = way.problem
     numbers = [p.m, p.n, p.k, p.batches, p.m * p.n * p.batches]
-    if way.name.endswith("sliced"):
+    if way.name.endswith("split-sliced"):
+        numbers.append(slices_of(p, gpu).count)
+    elif way.name.endswith("sliced"):
         numbers.append(most_slices(p, gpu))
     whole_rows = p.n * ITEM_BYTES[p.out_dtype] % 16 == 0
     return Batch(kind_of(way), (whole_rows, *((n % 16 == 0, n == 1) for n in numbers)))

@@ -136,7 +136,7 @@ def ways(problem: Problem, gpu: GpuSpec) -> tuple[Way, ...]:
         if choose_by_grade and precision == "ieee" and problem.flops() >= _IEEE_BELOW:
             continue
         for name, form in _forms(named, gpu).items():
-            chosen = precision == taken and form.template == choice.template
+            chosen = precision == taken and form.kernels == choice.kernels
             label = f"{precision} {name}" if precision else name
             found.append(Way(label, named, form, next(iter(form.kernels)), chosen))
     assert [way.form.kernels for way in found if way.chosen] == [choice.kernels], problem
