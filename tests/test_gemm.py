@@ -243,9 +243,15 @@ def test_nan_and_infinity_come_out_where_they_should(
 def test_nan_and_infinity_come_out_of_gelu_as_by_its_formula(
     interpreter: Child, tmp_path: Path
 ) -> None:
+    """In float64, that is: PyTorch's own float32 gelu has something else for minus infinity."""
     fields: dict[str, Any] = {"layout": "nt", "precision": "ieee", "epilogue": (Step("gelu"),)}
     path = rendered(gemm(**fields), "rtx-4090", tmp_path)
-    interpret(interpreter, path, "rtx-4090", gemm(m=40, n=40, k=40, **fields), "not all finite")
+    small = gemm(m=40, n=40, k=40, **fields).to_json()
+    question = {"problem": small, "way": "not all finite", "backwards": False, "copying": False}
+    for result in interpreter.ask(path=str(path), gpu="rtx-4090", **question):
+        assert (
+            result["error"] < 3e-7
+        ), result  # False for NaN, where the two differ in what is not finite
 
 
 def test_infinities_come_out_of_parts_too(interpreter: Child, tmp_path: Path) -> None:
