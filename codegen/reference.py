@@ -133,8 +133,11 @@ class Reference:
     def _called(self, values: Sequence[Any], dtype: torch.dtype | None) -> Outputs:
         unrounded = Unrounded() if dtype == torch.float64 else contextlib.nullcontext()
         # What a Model compiles would not let a mode look at what it calls.
-        with torch.no_grad(), torch.compiler.set_stance("force_eager"), unrounded:
-            return flat(self.function(dtype)(*(cast(value, dtype) for value in values)))
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
+            # Made as it is made anywhere: in float64 the same seed would give other weights.
+            function = self.function(dtype)
+            with unrounded:
+                return flat(function(*(cast(value, dtype) for value in values)))
 
 
 def _written_out(expression: str, names: Sequence[str]) -> Callable[..., Any]:

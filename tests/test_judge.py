@@ -61,6 +61,7 @@ REFUSED: dict[str, tuple[list[Checkup], str]] = {
     "nothing was checked": ([], "nothing was checked"),
     "a config has a fault of its own": ([with_fault("writes outside its output")], "candidate #0: writes outside its output"),
     "a finding names a fault": ([with_finding(fault="modifies its input")], "modifies its input on float32[549,549], seed 1"),
+    "PyTorch's own result is not near": ([with_finding(relative_error=1.0, library_error=1.4, bound=11.2)], "nothing can be told on"),
     "an error is beyond its bound though nobody calls it a fault": ([with_finding(relative_error=4e-6)], "error 4.0e-06 against a bound of 3.0e-06"),
     "an error is NaN": ([with_finding(relative_error=math.nan)], "error nan"),
     "a config was checked on nothing": ([replace(RIGHT, findings=())], "was not checked on any inputs"),

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from codegen.inputs import parse_inputs
 from codegen.reference import Reference, distance, half_ulp
 
 # What it says; the expression of a, b [halves] and i [integers]; what that is in float64, of a and b in float64.
@@ -94,3 +95,47 @@ class Products(TorchDispatchMode):
         if function.overloadpacket.__name__ in ("mm", "bmm", "addmm", "convolution"):
             self.allowed.append(torch.backends.cuda.matmul.allow_tf32)
         return function(*args, **(kwargs or {}))
+
+
+MADE_IN_PLACE = """
+import torch
+import torch.nn as nn
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        {made}
+
+    def forward(self, x):
+        return x @ self.w.T
+
+
+def get_inputs():
+    return [torch.randn(33, 17)]
+
+
+def get_init_inputs():
+    return []
+"""
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "self.w = nn.Linear(17, 9).weight",
+        "self.w = nn.Parameter(torch.empty(9, 17).uniform_())",
+        "self.w = nn.Parameter(nn.init.xavier_uniform_(torch.empty(9, 17)))",
+        "self.w = nn.Parameter(torch.randn(9, 17))",
+        "self.register_buffer('w', torch.arange(9 * 17).reshape(9, 17) / 7)",
+    ],
+)
+def test_a_model_s_own_weights_are_what_they_are_in_its_own_type(tmp_path, made):
+    """However they are drawn: in float64 the same seed gives others."""
+    path = tmp_path / "problem.py"
+    path.write_text(MADE_IN_PLACE.format(made=made))
+    reference = Reference(str(path), None, ["x"], {}, 3)
+    values = reference.inputs(parse_inputs("float32[33,17]"), 1)
+    (exact,), library = reference.compute(values, torch.float64), reference.library(values, "ieee")
+    assert library and exact.dtype == torch.float64
+    assert distance(library[0], exact)[0] < 1e-6
