@@ -101,9 +101,9 @@ def odd_sizes(problem: Problem, gpu: GpuSpec) -> Problem:
     """
     odd = replace(problem, m=problem.m | 1, n=problem.n | 1, k=problem.k | 1)
     form = find_family(problem.family).form(problem, gpu)
-    if len(form.kernels) > 1 and isinstance(form.view, View):
-        if replace(form.view, problem=odd).copying_pays:
-            return replace(odd, n=COPYING_PAYS_FROM - 1)
+    view = form.view if len(form.kernels) > 1 else None
+    if isinstance(view, View) and replace(view, problem=odd).copying_pays:
+        return replace(odd, n=COPYING_PAYS_FROM - 1)
     return odd
 
 
