@@ -164,6 +164,9 @@ def print_comparison(reports: Sequence[Report], to: Console) -> None:
             for index, row in enumerate(rows):
                 if row.status == "dropped":
                     _say(to, Text(f"#{index} on {report.gpu.name}: {row.reason}", style="red"))
+                elif row.resources and row.resources.spill_bytes:
+                    spilled = f"spills {row.resources.spill_bytes:,} bytes a thread"
+                    _say(to, Text(f"#{index} on {report.gpu.name}: {spilled}", style="yellow"))
 
 
 def _rows_of(site: SiteReport, report: Report) -> tuple[Row, ...]:

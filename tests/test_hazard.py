@@ -13,8 +13,6 @@ from codegen.config import Config
 from codegen.gpu import find_gpu
 from codegen.hazard import hazards, instructions, serialised, why_unsafe, written
 from codegen.outcome import Rejected, Resources
-from codegen.present import console, print_report
-from codegen.report import Report, SiteReport
 from codegen.rows import added, originals
 from codegen.stage import DEFAULT_STAGE
 from codegen.toolchain import Built
@@ -235,12 +233,3 @@ STEP = "HGMMA.64x128x16.F32 R24, gdesc[UR32], R24"
 )
 def test_products_that_wait_for_one_another(lines: list[str], found: bool) -> None:
     assert serialised(code(*lines)) is found
-
-
-def test_a_config_whose_products_wait_is_pointed_out(capfd: pytest.CaptureFixture[str]) -> None:
-    gpu, configs = find_gpu("h200"), [Config((("BLOCK", side),), 4, 3) for side in (64, 128)]
-    needs = [Resources(1024, 64, 0, 4, "one"), Resources(1024, 64, 0, 4, "two", serialised=True)]
-    rows = originals(gpu, configs, [Built(each, 1000) for each in needs])
-    site = SiteReport("kernel", 1, tuple(rows))
-    print_report(Report("a.py", gpu, (), False, (site,), True, "seen"), console())
-    assert "\n#1: products on tensor cores wait for one another" in capfd.readouterr().err
