@@ -170,7 +170,9 @@ def test_operands_may_lie_in_memory_in_any_way(
     interpret(interpreter, path, gpu, small, way)
 
 
-@pytest.mark.parametrize("way", [way for way in WAYS if not way.startswith("rows")])
+@pytest.mark.parametrize(
+    "way", ["contiguous", "transposed in memory", "expanded", "not all finite"]
+)
 @pytest.mark.parametrize(
     ("layout", "dtype", "epilogue"),
     [

@@ -29,9 +29,10 @@ GEMMS = {
     for name, problem in problems().items()
     if problem.precision in PARTS
 }
+SIDE = {"fp16": 256, "fp16x3": 128}  # of the largest tiles
 TRIMMS = {
     f"{triangle} {layout} {precision}": Problem(
-        "trimm", *[TILE + 9] * 3, layout=layout, triangle=triangle, precision=precision
+        "trimm", *[SIDE[precision] + 9] * 3, layout=layout, triangle=triangle, precision=precision
     )
     for triangle in ("lower", "upper")
     for precision in PARTS

@@ -72,8 +72,9 @@ def errors(
     for config in configs[kernel]:
         meta = {name: int(str(value)) for name, value in config.meta}
         side = max(value for name, value in meta.items() if name in ("BLOCK_M", "BLOCK_N", "BLOCK"))
-        past_band = getattr(module, "BAND", 0) + side  # into a second square of what is copied
-        size = max(2 * side, past_band) + rest if n is None else n
+        # Into a second square of what is copied, in the kernel that reads it.
+        band = getattr(module, "BAND", 0) if kernel == view.descriptor_kernel else 0
+        size = max(2 * side, band + side if band else 0) + rest if n is None else n
         if "PROGRAMS" in meta:
             meta["PROGRAMS"] = FEW_PROGRAMS
         A, B = (operand(spec, name, size, place) for name in "AB")
