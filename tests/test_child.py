@@ -100,7 +100,13 @@ def test_when_the_program_is_stopped_its_children_end(tmp_path, sent):
         "--inputs",
         "float32[65536]",
     ]
-    program = subprocess.Popen(command, cwd=Path(__file__).parent.parent, stderr=subprocess.DEVNULL)
+    program = subprocess.Popen(
+        command,
+        cwd=Path(__file__).parent.parent,
+        stderr=subprocess.DEVNULL,
+        # A shell's background job, as tests may be one, ignores Ctrl-C, and so would what it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     for _ in range(600):
         if pid.exists() and pid.read_text():
             break
