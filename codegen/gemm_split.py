@@ -119,9 +119,6 @@ class SplitView(View):
         """Rows of one part of one matrix; sums run along K, which is padded with zeros."""
         return "K_PADDED" if x.rows == "K" else x.rows
 
-    def part_columns(self, x: Operand) -> str:
-        return "K_PADDED" if x.columns == "K" else x.columns
-
     def parts_shape(self, x: Operand) -> str:
         columns = "K_PADDED" if x.columns == "K" else f"triton.cdiv({x.columns}, 8) * 8"
         return f"({self.parts}, batches, {self.part_rows(x)}, {columns})"
@@ -133,7 +130,7 @@ class SplitView(View):
     @property
     def gemm_parameters(self) -> tuple[str, ...]:
         """Of the kernel that multiplies: sizes, and operands of the epilogue, unless another adds up slices after it."""
-        return self.key if self.sliced else self._with_sizes(())
+        return self.key if self.sliced else self.tma_parameters
 
     @property
     def gemm_arguments(self) -> tuple[str, ...]:

@@ -165,12 +165,7 @@ class View:
     @property
     def tma_parameters(self) -> tuple[str, ...]:
         """Of the descriptor kernel, after A, B and C."""
-        return self._with_sizes((*self.tma_strides(self.tma_a), *self.tma_strides(self.tma_b)))
-
-    def tma_strides(self, operand: Operand) -> tuple[str, ...]:
-        """Strides of all dimensions but the last, whose elements lie side by side."""
-        letter = operand.letter
-        return (*self._batch_strides(letter), f"stride_{letter}{operand.rows.lower()}")
+        return self._with_sizes(())
 
     def _with_sizes(self, strides: tuple[str, ...]) -> tuple[str, ...]:
         extra: list[str] = []
@@ -202,9 +197,7 @@ class View:
 
     @property
     def tma_arguments(self) -> tuple[str, ...]:
-        names = {x: f"{x.upper()}_packed" if x in self.packed else x.upper() for x in "ab"}
-        operands = {"a": (names["a"], self.tma_a), "b": (names["b"], self.tma_b)}
-        return self._arguments(self.tma_parameters, operands)
+        return self._arguments(self.tma_parameters, {})
 
     def _arguments(
         self, parameters: tuple[str, ...], operands: dict[str, tuple[str, Operand]]

@@ -15,6 +15,7 @@ from importlib.util import decode_source
 from codegen.sections import (
     AUTOTUNE,
     HEURISTICS,
+    HOST_DESCRIPTOR,
     IMPORTS,
     INPUT_MAKERS,
     JIT,
@@ -117,7 +118,7 @@ def _extra_import(file: KernelFile) -> _Broken:
     for part in file.parts:
         for statement in part.nodes:
             for module, alias in imported(statement):
-                if module not in REQUIRED_IMPORTS:
+                if module not in _KNOWN_IMPORTS:
                     yield alias, f"`{module}` is imported; only {_ALL_REQUIRED} may be"
                 elif not _is_spelled_as_required(statement, module, alias):
                     yield alias, f"`{module}` is imported otherwise than by `{_required(module)}`"
@@ -129,18 +130,24 @@ def _extra_import(file: KernelFile) -> _Broken:
 
 
 def _required(module: str) -> str:
+    """The statement that imports a module of those that may be imported."""
+    if module == HOST_DESCRIPTOR:
+        package, _, name = module.rpartition(".")
+        return f"from {package} import {name}"
     alias = REQUIRED_IMPORTS[module]
     return f"import {module} as {alias}" if alias else f"import {module}"
 
 
 _ALL_REQUIRED = ", ".join(REQUIRED_IMPORTS)
+_KNOWN_IMPORTS = (*REQUIRED_IMPORTS, HOST_DESCRIPTOR)
 
 
 def _is_spelled_as_required(statement: ast.AST, module: str, alias: ast.alias) -> bool:
-    return isinstance(statement, ast.Import) and alias.asname == REQUIRED_IMPORTS[module]
+    kind = ast.ImportFrom if module == HOST_DESCRIPTOR else ast.Import
+    return isinstance(statement, kind) and alias.asname == REQUIRED_IMPORTS.get(module)
 
 
-_PLACES = (*REQUIRED_IMPORTS, *ORDER[1:])  # what a file holds, in order: the imports one by one
+_PLACES = (*_KNOWN_IMPORTS, *ORDER[1:])  # what a file holds, in order: the imports one by one
 _ORDER_IN_WORDS = f"imports ({_ALL_REQUIRED}), kernels, wrappers, class ModelNew"
 
 
@@ -163,7 +170,7 @@ def _places(file: KernelFile) -> Iterator[tuple[int | None, ast.stmt | ast.alias
     for part in file.parts:
         if part.section is IMPORTS:
             for module, alias in imported(part.node):
-                if module in REQUIRED_IMPORTS:
+                if module in _KNOWN_IMPORTS:
                     yield _PLACES.index(module), alias, f"import of {module}"
         else:
             yield _PLACES.index(part.section) if part.section else None, part.node, str(part)

@@ -85,7 +85,8 @@ _TABLE = (
         "extra-import",
         "The imports are `import torch`, `import torch.nn as nn`, `import triton` and "
         "`import triton.language as tl`, once each, spelled so and at the top: whoever runs the file "
-        "has PyTorch and Triton, and may have nothing else.",
+        "has PyTorch and Triton, and may have nothing else. After them, where a wrapper makes tensor "
+        "descriptors, may stand `from triton.tools.tensor_descriptor import TensorDescriptor`.",
         bad=_GOOD.replace("import triton\n", "import triton\nimport numpy as np\n"),
     ),
     Rule(

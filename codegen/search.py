@@ -16,6 +16,7 @@ from pathlib import Path
 
 from codegen.accept import Acceptance, accept, compiled_by
 from codegen.benches import awake
+from codegen.config import Config
 from codegen.contest import Terms
 from codegen.cover import cover
 from codegen.families import find_family
@@ -149,8 +150,13 @@ def chosen(field: Field, gpu: GpuSpec) -> Configs:
                 f"{kernel}: {len(order)} of {len(tried)} configs are right and run on the {gpu.name}, and a list "
                 f"holds {MIN_CONFIGS} at least: {'; '.join(reasons[:3])}"
             )
-        configs[kernel] = tuple(tried[i].entrant.config for i in order)
+        configs[kernel] = tuple(_meant(tried[i]) for i in order)
     return configs
+
+
+def _meant(one: Tried) -> Config:
+    """A candidate's config as a spec has it: hooks are the template's."""
+    return replace(one.entrant.config, extra=())
 
 
 def accepted(spec: Spec, wanted: Wanted, bench: Bench, progress: Progress) -> Acceptance:
@@ -179,7 +185,7 @@ def _without(
     }
 
     def one(each: Tried) -> Tried:
-        fault = faults.get(each.entrant.config)
+        fault = faults.get(_meant(each))
         if fault is None:
             return each
         return replace(
@@ -193,7 +199,7 @@ def _report(wanted: Wanted, field: Field, spec: Spec, acceptance: Acceptance) ->
     """Every kernel with what was chosen of it, fastest first; the other candidates beside them."""
     sites = []
     for each in acceptance.candidate.launched:
-        rows = {one.entrant.config: one.row for one in field[each.live.kernel]}
+        rows = {_meant(one): one.row for one in field[each.live.kernel]}
         listed = spec.configs[each.live.kernel]
         over = [
             row if row.status == "dropped" else replace(row, status="passed over")

@@ -15,6 +15,9 @@ from codegen.imports import Imports, imports_of
 # What a kernel file imports, in this order, and the name each is given by `as`.
 REQUIRED_IMPORTS = {"torch": None, "torch.nn": "nn", "triton": None, "triton.language": "tl"}
 
+# After those may come Triton's class of descriptors that a wrapper makes, which kernels that take such are given.
+HOST_DESCRIPTOR = "triton.tools.tensor_descriptor.TensorDescriptor"
+
 JIT, AUTOTUNE, HEURISTICS = "triton.jit", "triton.autotune", "triton.heuristics"
 KERNEL_DECORATORS = frozenset({JIT, AUTOTUNE, HEURISTICS})
 INPUT_MAKERS = frozenset({"get_inputs", "get_init_inputs"})

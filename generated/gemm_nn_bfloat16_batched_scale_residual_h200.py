@@ -6,6 +6,7 @@ import torch
 import torch.nn as nn
 import triton
 import triton.language as tl
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 
 @triton.jit
@@ -21,31 +22,65 @@ def tile_at(pid, tiles_m, tiles_n, GROUP_M: tl.constexpr):
     return first_m + pid % in_group % height, pid % in_group // height
 
 
+def set_blocks(args: dict) -> None:
+    """Gives the descriptors of a launch their blocks, which its config decides."""
+    m, n, k = args["BLOCK_M"], args["BLOCK_N"], args["BLOCK_K"]
+    args["a_desc"].block_shape = [1, m, k]
+    args["b_desc"].block_shape = [1, k, n]
+    args["c_desc"].block_shape = [1, m, n // 2]
+
+
 @triton.autotune(
     configs=[
-        triton.Config({"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64}, num_warps=8, num_stages=4),
-        triton.Config({"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64}, num_warps=4, num_stages=4),
-        triton.Config({"BLOCK_M": 64, "BLOCK_N": 256, "BLOCK_K": 64}, num_warps=4, num_stages=4),
-        triton.Config({"BLOCK_M": 256, "BLOCK_N": 64, "BLOCK_K": 64}, num_warps=8, num_stages=4),
-        triton.Config({"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 64}, num_warps=4, num_stages=5),
-        triton.Config({"BLOCK_M": 128, "BLOCK_N": 64, "BLOCK_K": 64}, num_warps=4, num_stages=5),
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64},
+            num_warps=8,
+            num_stages=4,
+            pre_hook=set_blocks,
+        ),
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64},
+            num_warps=4,
+            num_stages=4,
+            pre_hook=set_blocks,
+        ),
+        triton.Config(
+            {"BLOCK_M": 64, "BLOCK_N": 256, "BLOCK_K": 64},
+            num_warps=4,
+            num_stages=4,
+            pre_hook=set_blocks,
+        ),
+        triton.Config(
+            {"BLOCK_M": 256, "BLOCK_N": 64, "BLOCK_K": 64},
+            num_warps=8,
+            num_stages=4,
+            pre_hook=set_blocks,
+        ),
+        triton.Config(
+            {"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 64},
+            num_warps=4,
+            num_stages=5,
+            pre_hook=set_blocks,
+        ),
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 64, "BLOCK_K": 64},
+            num_warps=4,
+            num_stages=5,
+            pre_hook=set_blocks,
+        ),
     ],
     key=["M", "N", "K", "size_z0"],
 )
 @triton.jit
 def gemm_tma_kernel(
-    a_ptr,
-    b_ptr,
-    c_ptr,
+    a_desc,
+    b_desc,
+    c_desc,
     residual_ptr,
     M,
     N,
     K,
     size_z0,
-    stride_az0,
-    stride_am,
-    stride_bz0,
-    stride_bk,
     stride_rm,
     stride_rn,
     stride_rz0,
@@ -61,24 +96,6 @@ def gemm_tma_kernel(
     the next tile while the last one is stored. What is out of range reads as zero and is not written.
     """
     batches = size_z0
-    a_desc = tl.make_tensor_descriptor(
-        a_ptr,
-        shape=[size_z0, M, K],
-        strides=[stride_az0, stride_am, 1],
-        block_shape=[1, BLOCK_M, BLOCK_K],
-    )
-    b_desc = tl.make_tensor_descriptor(
-        b_ptr,
-        shape=[size_z0, K, N],
-        strides=[stride_bz0, stride_bk, 1],
-        block_shape=[1, BLOCK_K, BLOCK_N],
-    )
-    c_desc = tl.make_tensor_descriptor(
-        c_ptr,
-        shape=[batches, M, N],
-        strides=[tl.cast(M, tl.int64) * N, N, 1],
-        block_shape=[1, BLOCK_M, BLOCK_N // 2],
-    )
     tiles_m = tl.cdiv(M, BLOCK_M)
     tiles_n = tl.cdiv(N, BLOCK_N)
     tiles = tiles_m * tiles_n * batches
@@ -106,11 +123,12 @@ def gemm_tma_kernel(
 
         # Stored by halves: a whole tile would take shared memory that another stage of loads needs.
         left, right = acc.reshape(BLOCK_M, 2, BLOCK_N // 2).permute(0, 2, 1).split()
-        left = left.to(c_ptr.dtype.element_ty)
-        c_desc.store([batch, first_m, first_n], left.reshape(1, BLOCK_M, BLOCK_N // 2))
-        right = right.to(c_ptr.dtype.element_ty)
         c_desc.store(
-            [batch, first_m, first_n + BLOCK_N // 2], right.reshape(1, BLOCK_M, BLOCK_N // 2)
+            [batch, first_m, first_n], left.to(c_desc.dtype).reshape(1, BLOCK_M, BLOCK_N // 2)
+        )
+        c_desc.store(
+            [batch, first_m, first_n + BLOCK_N // 2],
+            right.to(c_desc.dtype).reshape(1, BLOCK_M, BLOCK_N // 2),
         )
 
 
@@ -219,9 +237,9 @@ def cdiv(a: int, b: int) -> int:
 NUM_SMS = 132
 
 
-def workspace(size: int, alignment: int, stream: int | None) -> torch.Tensor:
-    """Memory for the tensor descriptors that a kernel makes, asked for by Triton at each launch."""
-    return torch.empty(size, device="cuda", dtype=torch.int8)
+def described(x: torch.Tensor) -> TensorDescriptor:
+    """x as the tensor memory accelerator addresses it; set_blocks gives it its blocks."""
+    return TensorDescriptor.from_tensor(x, [1] * x.dim())
 
 
 def fits_descriptor(x: torch.Tensor) -> bool:
@@ -231,7 +249,7 @@ def fits_descriptor(x: torch.Tensor) -> bool:
     coordinates of 32 bits.
     """
     if torch.compiler.is_compiling():
-        return False  # there is no address to look at, and no allocator to set
+        return False  # there is no address to look at
     *strides, step = x.stride()
     if x.data_ptr() % 16 or step != 1 or max(x.shape) >= 2**31:
         return False
@@ -280,20 +298,15 @@ def gemm(A: torch.Tensor, B: torch.Tensor, residual: torch.Tensor) -> torch.Tens
 
     with torch.cuda.device(A.device):
         if K > 0 and all(fits_descriptor(x) for x in (A, B, C)):
-            triton.set_allocator(workspace)
             gemm_tma_kernel[lambda meta: (min(NUM_SMS, tiles(meta)),)](
-                A,
-                B,
-                C,
+                described(A),
+                described(B),
+                described(C),
                 residual,
                 M,
                 N,
                 K,
                 batch[0],
-                A.stride(0),
-                A.stride(1),
-                B.stride(0),
-                B.stride(1),
                 residual.stride(1),
                 residual.stride(2),
                 residual.stride(0),

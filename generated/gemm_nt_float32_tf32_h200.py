@@ -6,6 +6,7 @@ import torch
 import torch.nn as nn
 import triton
 import triton.language as tl
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 
 @triton.jit
@@ -34,27 +35,64 @@ def store_half(c, half, first_m, first_n, M, N, ALIGNED: tl.constexpr):
         tl.store(c_ptrs, half.to(c.dtype.element_ty), mask=inside)
 
 
+def set_blocks(args: dict) -> None:
+    """Gives the descriptors of a launch their blocks, which its config decides."""
+    m, n, k = args["BLOCK_M"], args["BLOCK_N"], args["BLOCK_K"]
+    args["a_desc"].block_shape = [m, k]
+    args["b_desc"].block_shape = [n, k]
+    if args["ALIGNED"]:
+        args["c"].block_shape = [m, n // 2]
+
+
 @triton.autotune(
     configs=[
-        triton.Config({"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 32}, num_warps=8, num_stages=3),
-        triton.Config({"BLOCK_M": 256, "BLOCK_N": 128, "BLOCK_K": 32}, num_warps=8, num_stages=3),
-        triton.Config({"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 32}, num_warps=8, num_stages=4),
-        triton.Config({"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 32}, num_warps=4, num_stages=4),
-        triton.Config({"BLOCK_M": 64, "BLOCK_N": 256, "BLOCK_K": 32}, num_warps=4, num_stages=4),
-        triton.Config({"BLOCK_M": 256, "BLOCK_N": 64, "BLOCK_K": 32}, num_warps=8, num_stages=4),
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 32},
+            num_warps=8,
+            num_stages=3,
+            pre_hook=set_blocks,
+        ),
+        triton.Config(
+            {"BLOCK_M": 256, "BLOCK_N": 128, "BLOCK_K": 32},
+            num_warps=8,
+            num_stages=3,
+            pre_hook=set_blocks,
+        ),
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 32},
+            num_warps=8,
+            num_stages=4,
+            pre_hook=set_blocks,
+        ),
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 32},
+            num_warps=4,
+            num_stages=4,
+            pre_hook=set_blocks,
+        ),
+        triton.Config(
+            {"BLOCK_M": 64, "BLOCK_N": 256, "BLOCK_K": 32},
+            num_warps=4,
+            num_stages=4,
+            pre_hook=set_blocks,
+        ),
+        triton.Config(
+            {"BLOCK_M": 256, "BLOCK_N": 64, "BLOCK_K": 32},
+            num_warps=8,
+            num_stages=4,
+            pre_hook=set_blocks,
+        ),
     ],
     key=["M", "N", "K"],
 )
 @triton.jit
 def gemm_tma_kernel(
-    a_ptr,
-    b_ptr,
-    c_ptr,
+    a_desc,
+    b_desc,
+    c,
     M,
     N,
     K,
-    stride_am,
-    stride_bn,
     NUM_SMS: tl.constexpr,
     ALIGNED: tl.constexpr,
     BLOCK_M: tl.constexpr,
@@ -62,28 +100,11 @@ def gemm_tma_kernel(
     BLOCK_K: tl.constexpr,
     GROUP_M: tl.constexpr,
 ):
-    """Tiles of C; the tensor memory accelerator moves A, B and, if ALIGNED, C.
+    """Tiles of C; the tensor memory accelerator moves A, B and C, which is a pointer if not ALIGNED.
 
     The kernel is persistent: each of NUM_SMS programs walks over its share of the tiles, and loads for
     the next tile while the last one is stored. What is out of range reads as zero and is not written.
     """
-    a_desc = tl.make_tensor_descriptor(
-        a_ptr,
-        shape=[M, K],
-        strides=[stride_am, 1],
-        block_shape=[BLOCK_M, BLOCK_K],
-    )
-    b_desc = tl.make_tensor_descriptor(
-        b_ptr,
-        shape=[N, K],
-        strides=[stride_bn, 1],
-        block_shape=[BLOCK_N, BLOCK_K],
-    )
-    c = c_ptr
-    if ALIGNED:
-        c = tl.make_tensor_descriptor(
-            c_ptr, shape=[M, N], strides=[N, 1], block_shape=[BLOCK_M, BLOCK_N // 2]
-        )
     tiles_m = tl.cdiv(M, BLOCK_M)
     tiles_n = tl.cdiv(N, BLOCK_N)
     tiles = tiles_m * tiles_n
@@ -190,9 +211,9 @@ def cdiv(a: int, b: int) -> int:
 NUM_SMS = 132
 
 
-def workspace(size: int, alignment: int, stream: int | None) -> torch.Tensor:
-    """Memory for the tensor descriptors that a kernel makes, asked for by Triton at each launch."""
-    return torch.empty(size, device="cuda", dtype=torch.int8)
+def described(x: torch.Tensor) -> TensorDescriptor:
+    """x as the tensor memory accelerator addresses it; set_blocks gives it its blocks."""
+    return TensorDescriptor.from_tensor(x, [1] * x.dim())
 
 
 def fits_descriptor(x: torch.Tensor) -> bool:
@@ -202,7 +223,7 @@ def fits_descriptor(x: torch.Tensor) -> bool:
     coordinates of 32 bits.
     """
     if torch.compiler.is_compiling():
-        return False  # there is no address to look at, and no allocator to set
+        return False  # there is no address to look at
     *strides, step = x.stride()
     if x.data_ptr() % 16 or step != 1 or max(x.shape) >= 2**31:
         return False
@@ -255,18 +276,16 @@ def gemm(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
     with torch.cuda.device(A.device):
         if K > 0 and (copying_pays(M, N, K) or all(fits_descriptor(x) for x in (A, B, C))):
             A, B = in_whole_rows(A), in_whole_rows(B)
-            triton.set_allocator(workspace)
+            aligned = fits_descriptor(C)
             gemm_tma_kernel[lambda meta: (min(NUM_SMS, tiles(meta)),)](
-                A,
-                B,
-                C,
+                described(A),
+                described(B),
+                described(C) if aligned else C,
                 M,
                 N,
                 K,
-                A.stride(0),
-                B.stride(0),
                 NUM_SMS=NUM_SMS,
-                ALIGNED=fits_descriptor(C),
+                ALIGNED=aligned,
                 GROUP_M=8,
             )
         else:

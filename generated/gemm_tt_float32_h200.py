@@ -9,6 +9,7 @@ import torch
 import torch.nn as nn
 import triton
 import triton.language as tl
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 
 @triton.jit
@@ -206,49 +207,66 @@ def split_kernel(
         )
 
 
+def set_blocks(args: dict) -> None:
+    """Gives the descriptors of a launch their blocks, which its config decides."""
+    m, n, k = args["BLOCK_M"], args["BLOCK_N"], args["BLOCK_K"]
+    args["a_desc"].block_shape = [k, m]
+    args["b_desc"].block_shape = [n, k]
+    if args["ALIGNED"]:
+        args["c"].block_shape = [1, m, n // 4]
+
+
 @triton.autotune(
     configs=[
         triton.Config(
             {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "PROGRAMS": 132},
             num_warps=8,
             num_stages=3,
+            pre_hook=set_blocks,
         ),
         triton.Config(
             {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "PROGRAMS": 132},
             num_warps=8,
             num_stages=4,
+            pre_hook=set_blocks,
         ),
         triton.Config(
             {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "PROGRAMS": 132},
             num_warps=8,
             num_stages=5,
+            pre_hook=set_blocks,
         ),
         triton.Config(
             {"BLOCK_M": 64, "BLOCK_N": 256, "BLOCK_K": 64, "PROGRAMS": 132},
             num_warps=4,
             num_stages=4,
+            pre_hook=set_blocks,
         ),
         triton.Config(
             {"BLOCK_M": 128, "BLOCK_N": 64, "BLOCK_K": 64, "PROGRAMS": 264},
             num_warps=4,
             num_stages=4,
+            pre_hook=set_blocks,
         ),
         triton.Config(
             {"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 64, "PROGRAMS": 264},
             num_warps=4,
             num_stages=4,
+            pre_hook=set_blocks,
         ),
     ],
     key=["M", "N", "K"],
 )
 @triton.jit
 def gemm_parts_kernel(
-    a_ptr,
-    b_ptr,
-    c_ptr,
+    a_desc,
+    b_desc,
+    c,
     tops_ptr,
     batches,
     K_PADDED,
+    a_ptr,
+    b_ptr,
     pitch_a,
     pitch_b,
     M,
@@ -264,32 +282,14 @@ def gemm_parts_kernel(
 ):
     """Tiles of C from the parts of A and B, moved by the tensor memory accelerator.
 
+    c is a descriptor if ALIGNED, else a pointer.
+
     The kernel is persistent: each of PROGRAMS programs walks over its share of the tiles. What a tile
     reads past its matrix, zeros or the next matrix, only reaches elements that are not stored.
 
     Tensor cores add up CHUNK steps of K, which are then added to the others in float32: Hopper's drop what
     is below the last bit of a sum, always towards zero, and over all of K that would show.
     """
-    a_desc = tl.make_tensor_descriptor(
-        a_ptr,
-        shape=[2 * batches * K_PADDED, M],
-        strides=[pitch_a, 1],
-        block_shape=[BLOCK_K, BLOCK_M],
-    )
-    b_desc = tl.make_tensor_descriptor(
-        b_ptr,
-        shape=[2 * batches * N, K_PADDED],
-        strides=[pitch_b, 1],
-        block_shape=[BLOCK_N, BLOCK_K],
-    )
-    c = c_ptr
-    if ALIGNED:
-        c = tl.make_tensor_descriptor(
-            c_ptr,
-            shape=[batches, M, N],
-            strides=[tl.cast(M, tl.int64) * N, N, 1],
-            block_shape=[1, BLOCK_M, BLOCK_N // 4],
-        )
     tiles_m = tl.cdiv(M, BLOCK_M)
     tiles_n = tl.cdiv(N, BLOCK_N)
     steps = K_PADDED // BLOCK_K
@@ -388,12 +388,12 @@ def cdiv(a: int, b: int) -> int:
 BLOCK = 64
 
 
-def workspace(size: int, alignment: int, stream: int | None) -> torch.Tensor:
-    """Memory for the tensor descriptors that a kernel makes, asked for by Triton at each launch."""
-    return torch.empty(size, device="cuda", dtype=torch.int8)
+def described(x: torch.Tensor) -> TensorDescriptor:
+    """x as the tensor memory accelerator addresses it; set_blocks gives it its blocks."""
+    return TensorDescriptor.from_tensor(x, [1] * x.dim())
 
 
-@torch.compiler.disable  # it cannot trace the allocator
+@torch.compiler.disable  # it cannot trace set_blocks
 def gemm(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
     """A.T @ B.T, for any sizes and strides. Raises ValueError for operands that do not fit."""
     check("A", A, 2, torch.float32)
@@ -453,20 +453,23 @@ def gemm(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
                 AGAIN=again,
                 BLOCK=BLOCK,
             )
-        triton.set_allocator(workspace)
+        out = C.view(-1, M, N)
+        aligned = N * out.element_size() % 16 == 0
         gemm_parts_kernel[lambda meta: (min(meta["PROGRAMS"], tiles(meta)),)](
-            A_parts,
-            B_parts,
-            C,
+            described(A_parts.flatten(0, -2)),
+            described(B_parts.flatten(0, -2)),
+            described(out) if aligned else out,
             tops,
             batches,
             K_PADDED,
+            A_parts,
+            B_parts,
             A_parts.stride(-2),
             B_parts.stride(-2),
             M,
             N,
             K,
-            ALIGNED=N * C.element_size() % 16 == 0,
+            ALIGNED=aligned,
             GROUP_M=8,
             CHUNK=8,
         )

@@ -8,6 +8,7 @@ import torch
 import torch.nn as nn
 import triton
 import triton.language as tl
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 
 @triton.jit
@@ -57,27 +58,63 @@ def pack_kernel(
     tl.store(packed_ptr + offs_r[:, None] * pitch + offs_k[None, :], x, mask=inside)
 
 
+def set_blocks(args: dict) -> None:
+    """Gives the descriptors of a launch their blocks, which its config decides."""
+    m, n, k = args["BLOCK_M"], args["BLOCK_N"], args["BLOCK_K"]
+    args["a_desc"].block_shape = [m, k]
+    args["b_desc"].block_shape = [n, k]
+    args["c_desc"].block_shape = [m, n // 2]
+
+
 @triton.autotune(
     configs=[
-        triton.Config({"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 32}, num_warps=8, num_stages=3),
-        triton.Config({"BLOCK_M": 256, "BLOCK_N": 128, "BLOCK_K": 32}, num_warps=8, num_stages=3),
-        triton.Config({"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 32}, num_warps=8, num_stages=4),
-        triton.Config({"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 32}, num_warps=4, num_stages=4),
-        triton.Config({"BLOCK_M": 64, "BLOCK_N": 256, "BLOCK_K": 32}, num_warps=4, num_stages=4),
-        triton.Config({"BLOCK_M": 256, "BLOCK_N": 64, "BLOCK_K": 32}, num_warps=8, num_stages=4),
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 32},
+            num_warps=8,
+            num_stages=3,
+            pre_hook=set_blocks,
+        ),
+        triton.Config(
+            {"BLOCK_M": 256, "BLOCK_N": 128, "BLOCK_K": 32},
+            num_warps=8,
+            num_stages=3,
+            pre_hook=set_blocks,
+        ),
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 32},
+            num_warps=8,
+            num_stages=4,
+            pre_hook=set_blocks,
+        ),
+        triton.Config(
+            {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 32},
+            num_warps=4,
+            num_stages=4,
+            pre_hook=set_blocks,
+        ),
+        triton.Config(
+            {"BLOCK_M": 64, "BLOCK_N": 256, "BLOCK_K": 32},
+            num_warps=4,
+            num_stages=4,
+            pre_hook=set_blocks,
+        ),
+        triton.Config(
+            {"BLOCK_M": 256, "BLOCK_N": 64, "BLOCK_K": 32},
+            num_warps=8,
+            num_stages=4,
+            pre_hook=set_blocks,
+        ),
     ],
     key=["M", "N", "K"],
 )
 @triton.jit
 def gemm_tma_kernel(
-    a_ptr,
-    b_ptr,
-    c_ptr,
+    a_desc,
+    b_desc,
+    c_desc,
     M,
     N,
     K,
-    stride_am,
-    stride_bn,
     NUM_SMS: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
@@ -89,24 +126,6 @@ def gemm_tma_kernel(
     The kernel is persistent: each of NUM_SMS programs walks over its share of the tiles, and loads for
     the next tile while the last one is stored. What is out of range reads as zero and is not written.
     """
-    a_desc = tl.make_tensor_descriptor(
-        a_ptr,
-        shape=[M, K],
-        strides=[stride_am, 1],
-        block_shape=[BLOCK_M, BLOCK_K],
-    )
-    b_desc = tl.make_tensor_descriptor(
-        b_ptr,
-        shape=[N, K],
-        strides=[stride_bn, 1],
-        block_shape=[BLOCK_N, BLOCK_K],
-    )
-    c_desc = tl.make_tensor_descriptor(
-        c_ptr,
-        shape=[M, N],
-        strides=[N, 1],
-        block_shape=[BLOCK_M, BLOCK_N // 2],
-    )
     tiles_m = tl.cdiv(M, BLOCK_M)
     tiles_n = tl.cdiv(N, BLOCK_N)
     tiles = tiles_m * tiles_n
@@ -123,10 +142,8 @@ def gemm_tma_kernel(
 
         # Stored by halves: a whole tile would take shared memory that another stage of loads needs.
         left, right = acc.reshape(BLOCK_M, 2, BLOCK_N // 2).permute(0, 2, 1).split()
-        left = left.to(c_ptr.dtype.element_ty)
-        c_desc.store([first_m, first_n], left)
-        right = right.to(c_ptr.dtype.element_ty)
-        c_desc.store([first_m, first_n + BLOCK_N // 2], right)
+        c_desc.store([first_m, first_n], left.to(c_desc.dtype))
+        c_desc.store([first_m, first_n + BLOCK_N // 2], right.to(c_desc.dtype))
 
 
 @triton.autotune(
@@ -215,9 +232,9 @@ def cdiv(a: int, b: int) -> int:
 NUM_SMS = 132
 
 
-def workspace(size: int, alignment: int, stream: int | None) -> torch.Tensor:
-    """Memory for the tensor descriptors that a kernel makes, asked for by Triton at each launch."""
-    return torch.empty(size, device="cuda", dtype=torch.int8)
+def described(x: torch.Tensor) -> TensorDescriptor:
+    """x as the tensor memory accelerator addresses it; set_blocks gives it its blocks."""
+    return TensorDescriptor.from_tensor(x, [1] * x.dim())
 
 
 def fits_descriptor(x: torch.Tensor) -> bool:
@@ -227,7 +244,7 @@ def fits_descriptor(x: torch.Tensor) -> bool:
     coordinates of 32 bits.
     """
     if torch.compiler.is_compiling():
-        return False  # there is no address to look at, and no allocator to set
+        return False  # there is no address to look at
     *strides, step = x.stride()
     if x.data_ptr() % 16 or step != 1 or max(x.shape) >= 2**31:
         return False
@@ -272,16 +289,13 @@ def gemm(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
     with torch.cuda.device(A.device):
         if K > 0 and max(M, N, K) < 2**31 and fits_descriptor(B) and fits_descriptor(C):
             A_packed = pack(A.T)
-            triton.set_allocator(workspace)
             gemm_tma_kernel[lambda meta: (min(NUM_SMS, tiles(meta)),)](
-                A_packed,
-                B,
-                C,
+                described(A_packed),
+                described(B),
+                described(C),
                 M,
                 N,
                 K,
-                A_packed.stride(0),
-                B.stride(0),
                 NUM_SMS=NUM_SMS,
                 GROUP_M=8,
             )

@@ -7,6 +7,7 @@ import torch
 import torch.nn as nn
 import triton
 import triton.language as tl
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 
 @triton.jit
@@ -116,50 +117,66 @@ def dealt_tile(
     return first_row, first_col, steps, idle
 
 
+def set_blocks(args: dict) -> None:
+    """Gives the descriptors of a launch their blocks, which its config decides."""
+    m, n, k = args["BLOCK_M"], args["BLOCK_N"], args["BLOCK_K"]
+    args["a_desc"].block_shape = [m, k]
+    args["b_desc"].block_shape = [k, n]
+    args["a_band_desc"].block_shape = [m, k]
+    args["b_band_desc"].block_shape = [k, n]
+    args["c_desc"].block_shape = [m, n // 4]
+
+
 @triton.autotune(
     configs=[
         triton.Config(
             {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "SPAN": 512, "PROGRAMS": 264},
             num_warps=4,
             num_stages=3,
+            pre_hook=set_blocks,
         ),
         triton.Config(
             {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "SPAN": 256, "PROGRAMS": 264},
             num_warps=4,
             num_stages=3,
+            pre_hook=set_blocks,
         ),
         triton.Config(
             {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "SPAN": 512, "PROGRAMS": 132},
             num_warps=8,
             num_stages=6,
+            pre_hook=set_blocks,
         ),
         triton.Config(
             {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "SPAN": 256, "PROGRAMS": 132},
             num_warps=8,
             num_stages=2,
+            pre_hook=set_blocks,
         ),
         triton.Config(
             {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "SPAN": 512, "PROGRAMS": 132},
             num_warps=8,
             num_stages=4,
+            pre_hook=set_blocks,
         ),
         triton.Config(
             {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "SPAN": 256, "PROGRAMS": 132},
             num_warps=8,
             num_stages=4,
+            pre_hook=set_blocks,
         ),
     ],
     key=["N"],
 )
 @triton.jit
 def tril_matmul_descriptor_kernel(
-    a_ptr,
-    b_ptr,
+    a_desc,
+    b_desc,
+    a_band_desc,
+    b_band_desc,
+    c_desc,
     c_ptr,
-    band_ptr,
     N,
-    stride_a,
-    stride_b,
     BAND: tl.constexpr,
     PROGRAMS: tl.constexpr,
     BLOCK_M: tl.constexpr,
@@ -170,30 +187,12 @@ def tril_matmul_descriptor_kernel(
     """Tiles of C = tril(A) @ tril(B), moved by the tensor memory accelerator.
 
     The kernel is persistent, and all steps of k of all tiles of a program are one loop, so that loads run
-    ahead from each tile into the next. On the diagonal operands are read from their copies at band_ptr, so
-    that nothing has to be masked. Elements past the matrices' ends are read as zero and not written.
+    ahead from each tile into the next. On the diagonal operands are read from their copies, a_band and b_band,
+    so that nothing has to be masked. Elements past the matrices' ends are read as zero and not written.
     """
     # A step of k must not reach from one copied square into the next.
     tl.static_assert(BAND % BLOCK_M == 0 and BAND % BLOCK_N == 0)
     tl.static_assert(BLOCK_M % BLOCK_K == 0 and BLOCK_N % BLOCK_K == 0)
-    a_desc = tl.make_tensor_descriptor(
-        a_ptr, shape=[N, N], strides=[stride_a, 1], block_shape=[BLOCK_M, BLOCK_K]
-    )
-    b_desc = tl.make_tensor_descriptor(
-        b_ptr, shape=[N, N], strides=[stride_b, 1], block_shape=[BLOCK_K, BLOCK_N]
-    )
-    a_band_desc = tl.make_tensor_descriptor(
-        band_ptr, shape=[N, BAND], strides=[BAND, 1], block_shape=[BLOCK_M, BLOCK_K]
-    )
-    b_band_desc = tl.make_tensor_descriptor(
-        band_ptr + tl.cast(N, tl.int64) * BAND,
-        shape=[N, BAND],
-        strides=[BAND, 1],
-        block_shape=[BLOCK_K, BLOCK_N],
-    )
-    c_desc = tl.make_tensor_descriptor(
-        c_ptr, shape=[N, N], strides=[N, 1], block_shape=[BLOCK_M, BLOCK_N // 4]
-    )
     places = places_in(N, BLOCK_M, BLOCK_N, SPAN)
     first_row, first_col, steps, idle = dealt_tile(0, N, PROGRAMS, BLOCK_M, BLOCK_N, BLOCK_K, SPAN)
     total_steps = steps
@@ -330,9 +329,9 @@ def tril_matmul_kernel(
 BAND = 256
 
 
-def workspace(size: int, alignment: int, stream: int | None) -> torch.Tensor:
-    """Memory for the tensor descriptors that a kernel makes, asked for by Triton at each launch."""
-    return torch.empty(size, device="cuda", dtype=torch.int8)
+def described(x: torch.Tensor) -> TensorDescriptor:
+    """x as the tensor memory accelerator addresses it; set_blocks gives it its blocks."""
+    return TensorDescriptor.from_tensor(x, [1] * x.dim())
 
 
 def fits_descriptor(x: torch.Tensor) -> bool:
@@ -341,7 +340,7 @@ def fits_descriptor(x: torch.Tensor) -> bool:
     It wants base and rows to be at multiples of 16 bytes, and the elements of a row side by side.
     """
     if torch.compiler.is_compiling():
-        return False  # there is no address to look at, and no allocator to set
+        return False  # there is no address to look at
     row = x.stride(0) * x.element_size()
     return x.data_ptr() % 16 == 0 and x.stride(1) == 1 and row > 0 and row % 16 == 0
 
@@ -382,9 +381,8 @@ def tril_matmul(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
             band_kernel[(cdiv(N, 16), 2)](
                 A, B, band, N, A.stride(0), B.stride(0), BLOCK=16, BAND=BAND
             )
-            triton.set_allocator(workspace)
             tril_matmul_descriptor_kernel[lambda meta: (meta["PROGRAMS"],)](
-                A, B, C, band, N, A.stride(0), B.stride(0), BAND=BAND
+                *[described(x) for x in (A, B, band[0], band[1], C)], C, N, BAND=BAND
             )
         else:
             tril_matmul_kernel[lambda meta: (tiles(N, meta),)](

@@ -9,6 +9,7 @@ import torch
 import torch.nn as nn
 import triton
 import triton.language as tl
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 # The exponent, as float32 stores it, that rows are scaled by whose largest element is 0, or from 2^-6 to 2^9.
 USUAL: tl.constexpr = tl.constexpr(135)
@@ -245,52 +246,66 @@ def dealt_tile(
     return z, first_row, first_col, steps, idle
 
 
+def set_blocks(args: dict) -> None:
+    """Gives the descriptors of a launch their blocks, which its config decides."""
+    m, n, k = args["BLOCK_M"], args["BLOCK_N"], args["BLOCK_K"]
+    args["a_desc"].block_shape = [m, k]
+    args["b_desc"].block_shape = [k, n]
+    if args["ALIGNED"]:
+        args["c"].block_shape = [1, m, n // 4]
+
+
 @triton.autotune(
     configs=[
         triton.Config(
             {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "SPAN": 512, "PROGRAMS": 132},
             num_warps=8,
             num_stages=4,
+            pre_hook=set_blocks,
         ),
         triton.Config(
             {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "SPAN": 256, "PROGRAMS": 132},
             num_warps=8,
             num_stages=4,
+            pre_hook=set_blocks,
         ),
         triton.Config(
             {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "SPAN": 512, "PROGRAMS": 264},
             num_warps=4,
             num_stages=3,
+            pre_hook=set_blocks,
         ),
         triton.Config(
             {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 64, "SPAN": 512, "PROGRAMS": 132},
             num_warps=8,
             num_stages=5,
+            pre_hook=set_blocks,
         ),
         triton.Config(
             {"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 64, "SPAN": 256, "PROGRAMS": 264},
             num_warps=4,
             num_stages=4,
+            pre_hook=set_blocks,
         ),
         triton.Config(
             {"BLOCK_M": 64, "BLOCK_N": 64, "BLOCK_K": 64, "SPAN": 128, "PROGRAMS": 264},
             num_warps=4,
             num_stages=6,
+            pre_hook=set_blocks,
         ),
     ],
     key=["N"],
 )
 @triton.jit
 def tril_matmul_parts_kernel(
-    a_ptr,
-    b_ptr,
+    a_desc,
+    b_desc,
+    c,
     c_ptr,
     tops_ptr,
     batches,
     N,
     N_PADDED,
-    pitch_a,
-    pitch_b,
     ALIGNED: tl.constexpr,
     PROGRAMS: tl.constexpr,
     BLOCK_M: tl.constexpr,
@@ -300,29 +315,11 @@ def tril_matmul_parts_kernel(
 ):
     """Tiles of C = tril(A) @ tril(B) from the parts of both, moved by the tensor memory accelerator.
 
+    c is a descriptor if ALIGNED, else a pointer; the zeros are stored through c_ptr always.
+
     The kernel is persistent, and all steps of all tiles of a program are one loop, so that loads run ahead
     from each tile into the next.
     """
-    a_desc = tl.make_tensor_descriptor(
-        a_ptr,
-        shape=[batches * N_PADDED, N_PADDED],
-        strides=[pitch_a, 1],
-        block_shape=[BLOCK_M, BLOCK_K],
-    )
-    b_desc = tl.make_tensor_descriptor(
-        b_ptr,
-        shape=[batches * N_PADDED, N_PADDED],
-        strides=[pitch_b, 1],
-        block_shape=[BLOCK_K, BLOCK_N],
-    )
-    c = c_ptr
-    if ALIGNED:
-        c = tl.make_tensor_descriptor(
-            c_ptr,
-            shape=[batches, N, N],
-            strides=[tl.cast(N, tl.int64) * N, N, 1],
-            block_shape=[1, BLOCK_M, BLOCK_N // 4],
-        )
     places = places_in(N, BLOCK_M, BLOCK_N, SPAN) * batches
     z, first_row, first_col, steps, idle = dealt_tile(
         0, batches, N, PROGRAMS, BLOCK_M, BLOCK_N, BLOCK_K, SPAN
@@ -396,12 +393,12 @@ def cdiv(a: int, b: int) -> int:
     return -(-a // b)
 
 
-def workspace(size: int, alignment: int, stream: int | None) -> torch.Tensor:
-    """Memory for the tensor descriptors that a kernel makes, asked for by Triton at each launch."""
-    return torch.empty(size, device="cuda", dtype=torch.int8)
+def described(x: torch.Tensor) -> TensorDescriptor:
+    """x as the tensor memory accelerator addresses it; set_blocks gives it its blocks."""
+    return TensorDescriptor.from_tensor(x, [1] * x.dim())
 
 
-@torch.compiler.disable  # it cannot trace the allocator
+@torch.compiler.disable  # it cannot trace set_blocks
 def tril_matmul(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
     """C = tril(A) @ tril(B), of [N, N] each, for any N and strides.
 
@@ -455,18 +452,18 @@ def tril_matmul(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
                 BLOCK=BLOCK,
                 TILE=TILE,
             )
-        triton.set_allocator(workspace)
+        out = C.view(batches, N, N)
+        aligned = N * C.element_size() % 16 == 0
         tril_matmul_parts_kernel[lambda meta: (meta["PROGRAMS"],)](
-            A_parts,
-            B_parts,
-            C.view(batches, N, N),
+            described(A_parts.flatten(0, -2)),
+            described(B_parts.flatten(0, -2)),
+            described(out) if aligned else out,
+            out,
             tops,
             batches,
             N,
             N_PADDED,
-            A_parts.stride(-2),
-            B_parts.stride(-2),
-            ALIGNED=N * C.element_size() % 16 == 0,
+            ALIGNED=aligned,
         )
     return C
 

@@ -9,6 +9,7 @@ import torch
 import torch.nn as nn
 import triton
 import triton.language as tl
+from triton.tools.tensor_descriptor import TensorDescriptor
 
 
 @triton.jit
@@ -131,45 +132,60 @@ def dealt_tile(
     return first_row, first_col, steps, idle
 
 
+def set_blocks(args: dict) -> None:
+    """Gives the descriptors of a launch their blocks, which its config decides."""
+    m, n, k = args["BLOCK_M"], args["BLOCK_N"], args["BLOCK_K"]
+    args["a_desc"].block_shape = [m, k]
+    args["b_desc"].block_shape = [n, k]
+    args["c_desc"].block_shape = [m, n // 4]
+
+
 @triton.autotune(
     configs=[
         triton.Config(
             {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 32, "SPAN": 512, "PROGRAMS": 264},
             num_warps=4,
             num_stages=3,
+            pre_hook=set_blocks,
         ),
         triton.Config(
             {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 32, "SPAN": 256, "PROGRAMS": 264},
             num_warps=4,
             num_stages=3,
+            pre_hook=set_blocks,
         ),
         triton.Config(
             {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 32, "SPAN": 512, "PROGRAMS": 132},
             num_warps=8,
             num_stages=5,
+            pre_hook=set_blocks,
         ),
         triton.Config(
             {"BLOCK_M": 128, "BLOCK_N": 128, "BLOCK_K": 32, "SPAN": 256, "PROGRAMS": 132},
             num_warps=8,
             num_stages=2,
+            pre_hook=set_blocks,
         ),
         triton.Config(
             {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 32, "SPAN": 512, "PROGRAMS": 132},
             num_warps=8,
             num_stages=4,
+            pre_hook=set_blocks,
         ),
         triton.Config(
             {"BLOCK_M": 64, "BLOCK_N": 128, "BLOCK_K": 32, "SPAN": 256, "PROGRAMS": 264},
             num_warps=4,
             num_stages=4,
+            pre_hook=set_blocks,
         ),
     ],
     key=["N"],
 )
 @triton.jit
 def triu_matmul_descriptor_kernel(
-    a_ptr,
-    b_ptr,
+    a_desc,
+    b_desc,
+    c_desc,
     c_ptr,
     N,
     PROGRAMS: tl.constexpr,
@@ -184,15 +200,6 @@ def triu_matmul_descriptor_kernel(
     all tiles of a program are one loop, so that loads run ahead from each tile into the next. Elements past
     the matrices' ends are read as zero and not written.
     """
-    a_desc = tl.make_tensor_descriptor(
-        a_ptr, shape=[N, N], strides=[N, 1], block_shape=[BLOCK_M, BLOCK_K]
-    )
-    b_desc = tl.make_tensor_descriptor(
-        b_ptr, shape=[N, N], strides=[N, 1], block_shape=[BLOCK_N, BLOCK_K]
-    )
-    c_desc = tl.make_tensor_descriptor(
-        c_ptr, shape=[N, N], strides=[N, 1], block_shape=[BLOCK_M, BLOCK_N // 4]
-    )
     places = places_in(N, BLOCK_M, BLOCK_N, SPAN)
     first_row, first_col, steps, idle = dealt_tile(0, N, PROGRAMS, BLOCK_M, BLOCK_N, BLOCK_K, SPAN)
     total_steps = steps
@@ -322,9 +329,9 @@ def triu_matmul_kernel(
     tl.store(c_ptrs, c, mask=in_rows & in_cols)
 
 
-def workspace(size: int, alignment: int, stream: int | None) -> torch.Tensor:
-    """Memory for the tensor descriptors that a kernel makes, asked for by Triton at each launch."""
-    return torch.empty(size, device="cuda", dtype=torch.int8)
+def described(x: torch.Tensor) -> TensorDescriptor:
+    """x as the tensor memory accelerator addresses it; set_blocks gives it its blocks."""
+    return TensorDescriptor.from_tensor(x, [1] * x.dim())
 
 
 def pack(x: torch.Tensor, right: bool) -> torch.Tensor:
@@ -368,12 +375,11 @@ def triu_matmul(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
     if C.numel() == 0:
         return C
     with torch.cuda.device(A.device):
-        # torch.compile cannot trace the allocator that descriptors need.
+        # torch.compile cannot trace set_blocks.
         if N * C.element_size() % 16 == 0 and not torch.compiler.is_compiling():
             A_packed, B_packed = pack(A, True), pack(B.T, False)
-            triton.set_allocator(workspace)
             triu_matmul_descriptor_kernel[lambda meta: (meta["PROGRAMS"],)](
-                A_packed, B_packed, C, N
+                described(A_packed), described(B_packed), described(C), C, N
             )
         else:
             triu_matmul_kernel[lambda meta: (tiles(N, meta),)](

@@ -68,6 +68,7 @@ def test_what_is_rendered_is_among_what_could_be():
         first, *others = ways(point.problem, H200)
         form = find_family(point.problem.family).form(point.problem, H200)
         assert first.chosen and not any(way.chosen for way in others)
+        assert all(way.candidates for way in others)  # or nothing of it would be compiled
         assert first.form.template == form.template
         labels = [f"{way.name} {c.config}" for way in (first, *others) for c in way.candidates]
         assert len(labels) == len(set(labels))

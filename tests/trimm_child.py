@@ -78,7 +78,8 @@ def errors(
         if "PROGRAMS" in meta:
             meta["PROGRAMS"] = FEW_PROGRAMS
         A, B = (operand(spec, name, size, place) for name in "AB")
-        launched, C = run(module, {kernel: triton.Config(meta)}, A, B)
+        hook = getattr(module, kernel).configs[0].pre_hook
+        launched, C = run(module, {kernel: triton.Config(meta, pre_hook=hook)}, A, B)
         packed = view.packed and kernel == view.descriptor_kernel
         rounded = ("a", "b") if packed else view.rounded
         exact = product(view, A, B, torch.float64, rounded)

@@ -138,7 +138,9 @@ def ways(problem: Problem, gpu: GpuSpec) -> tuple[Way, ...]:
         for name, form in _forms(named, gpu).items():
             chosen = precision == taken and form.kernels == choice.kernels
             label = f"{precision} {name}" if precision else name
-            found.append(Way(label, named, form, next(iter(form.kernels)), chosen))
+            way = Way(label, named, form, next(iter(form.kernels)), chosen)
+            if way.candidates:  # of slices none may be left
+                found.append(way)
     assert [way.form.kernels for way in found if way.chosen] == [choice.kernels], problem
     return tuple(sorted(found, key=lambda way: not way.chosen))
 

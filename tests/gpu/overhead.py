@@ -10,8 +10,8 @@ last one does. Of each in µs of the CPU a call, in batches that are too short t
 
     total      ModelNew(*operands)
     triton     the same launches through Triton's autotuner and JIT function, warm; the file's grid functions and
-               memory for descriptors included, which Triton asks for
-    bare       the same compiled kernels through their launchers, memory for descriptors made beforehand
+               its hook, which gives descriptors their blocks, included
+    bare       the same compiled kernels through their launchers, which encode descriptors for the driver
     overhead   total - bare: what the wrapper and Triton add, memory included
     wrapper    total - triton: of that, the rest of the file
 
@@ -45,6 +45,7 @@ sys.path[:0] = [str(HERE.parent.parent)]
 
 import torch  # noqa: E402
 import triton  # noqa: E402
+from triton.backends.nvidia.driver import wrap_handle_tensordesc  # noqa: E402
 from triton.runtime.autotuner import Autotuner  # noqa: E402
 from triton.runtime.jit import JITFunction  # noqa: E402
 
@@ -160,13 +161,11 @@ def through_triton(launches: Sequence[Launch]) -> Callable[[], None]:
     return run
 
 
-def bare(launches: Sequence[Launch], device: str) -> Callable[[], None]:
-    """Launches the compiled kernels, with memory for what they ask for at a launch made beforehand."""
-    kept = torch.empty(64 << 20, device=device, dtype=torch.int8)
+def bare(launches: Sequence[Launch]) -> Callable[[], None]:
+    """Launches the compiled kernels."""
     runs = [(launch.kernel[launch.grid], launch.bound) for launch in launches]
 
     def run() -> None:
-        triton.set_allocator(lambda size, alignment, stream: kept)
         for each, values in runs:
             each(*values)
 
@@ -256,7 +255,7 @@ def measured(name: str, gpu: GpuSpec, folder: Path, dry: bool) -> dict[str, Any]
 
         call()
         launches = launches_of(call)
-        straight = bare(launches, device)
+        straight = bare(launches)
         times = host_us((call, through_triton(launches), straight), synchronize)
         row = figures(*times, len(launches))
         if not dry:
@@ -287,18 +286,15 @@ def on_the_cpu(source: str) -> str:
 
 
 class DryLauncher:
-    """Triton's launcher (3.6) up to the driver's C code: memory for descriptors is asked for, nothing launched."""
+    """Triton's launcher (3.6) up to the driver's C code: descriptors are taken apart, nothing is launched."""
 
-    def __init__(self, _source: Any, metadata: Any) -> None:
-        self._size, self._ctas = metadata.global_scratch_size, getattr(metadata, "num_ctas", 1)
-        self._align = metadata.global_scratch_align
+    def __init__(self, source: Any, metadata: Any) -> None:
+        self._launch = wrap_handle_tensordesc(
+            lambda *_args: None, dict(source.signature), metadata.tensordesc_meta
+        )
 
     def __call__(self, x: int, y: int, z: int, stream: int, function: Any, *args: Any) -> None:
-        from triton.runtime import _allocation
-
-        if self._size > 0:
-            size = x * y * z * self._ctas * self._size
-            _allocation._allocator.get()(size, self._align, stream)
+        self._launch(x, y, z, stream, function, False, False, None, None, *args)
 
 
 @contextlib.contextmanager
@@ -316,6 +312,7 @@ def without_a_gpu(gpu: GpuSpec) -> Iterator[None]:
     driver = triton.runtime.driver.active
     driver.launcher_cls = DryLauncher
     driver.utils.load_binary = lambda *_args: (0, 0, 0, 0, 1024)
+    driver.utils.fill_tma_descriptor = lambda *_args: None
     driver.get_benchmarker = lambda: lambda _call, quantiles: [1.0] * len(quantiles)
     yield
 
