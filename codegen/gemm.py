@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from codegen.float32_grade import resolved_precision
 from codegen.gemm_configs import (
     descriptor_candidates,
     needs_registers,
     peak_tflops,
     pointer_candidates,
 )
-from codegen.gemm_sliced import DESCRIPTORS_GAIN, SlicedView, sliced_candidates, slicing_pays
+from codegen.gemm_sliced import SlicedView, sliced_candidates
 from codegen.gemm_split import SPLIT, SplitView, split_candidates
-from codegen.gemm_view import View
+from codegen.gemm_times import descriptor_seconds, parts_seconds, pointer_seconds
+from codegen.gemm_view import View, flat
 from codegen.gpu import GpuSpec
 from codegen.outcome import BadInput
-from codegen.precision import READ_SHARED_MEMORY, resolved_precision, slices_of_parts_pay
+from codegen.precision import READ_SHARED_MEMORY
 from codegen.problem import FLOAT8, ITEM_BYTES, Problem
 from codegen.slices import slices_of
 from codegen.spec import Family, Form
@@ -24,38 +26,24 @@ FIRST_GPU = (8, 0)
 FIRST_WITH_FLOAT8 = (8, 9)
 _TMA_MAX_AXES = 3  # a tensor map has five dimensions
 
-# Copying an operand K-major moves 2 x 4 bytes for each of its elements at the memory's rate, and raises
-# the product's rate for the 2N (or 2M) operations that the element takes part in. On an H200 (4.3 TB/s; TF32 at
-# 160 TFLOP/s through pointers and 416 through descriptors) that pays from about 240 on.
-_PACKING_PAYS_FROM = 256
-
-# Up to this size on every side a product takes about as long as its launch, and every program of a persistent
-# kernel would first make its descriptors; up to this many rows or columns, tiles of 16 or 32 suit.
-_SMALL, _THIN = 512, 32
-
 
 def form(problem: Problem, gpu: GpuSpec) -> Form:
-    """How to compute a gemm on a GPU.
-
-    Through descriptors on Hopper and its like, where the problem's sizes let them or are so large that copying
-    operands pays; operands of the types that its tensor cores read K-major only are copied so first, if that
-    pays. Through pointers everywhere else: splitting float32 operands, or multiplying without tensor cores, happens in registers, where
-    descriptors have measured no better; and small or thin products, which descriptors' tiles do not suit.
-    Where tiles are few and K is long, several programs share a tile, if the model says that this pays.
-    """
+    """How to compute a gemm on a GPU: of all forms that can, the one whose model time is least (gemm_times.py)."""
     found = forms(problem, gpu)
-    if "split" in found:
-        return found["split-sliced" if slices_of_parts_pay(_flat(problem), gpu) else "split"]
-    flat, precision = _flat(problem), resolved_precision(problem, gpu)
-    whole = found["pointer"]
-    described = found.get("descriptor") or found.get("packed")
-    if described and not _small_or_thin(flat) and _packing_pays(described):
-        whole = described
-    (best, *_), (sliced,) = whole.kernels.values(), found["sliced"].kernels.values()
-    gain = 1.0 if whole is found["pointer"] else DESCRIPTORS_GAIN[precision]
-    if slicing_pays(flat, gpu, peak_tflops(problem, gpu, precision), sliced, best, gain):
-        return found["sliced"]
-    return whole
+    return min(found.values(), key=lambda each: _form_seconds(problem, gpu, each))
+
+
+def _form_seconds(problem: Problem, gpu: GpuSpec, chosen: Form) -> float:
+    problem, precision, view = flat(problem), resolved_precision(problem, gpu), chosen.view
+    config = next(iter(chosen.kernels.values()))[0].config
+    if isinstance(view, SplitView):
+        assert precision is not None
+        slices = slices_of(problem, gpu) if view.sliced else None
+        return parts_seconds(problem, gpu, precision, config, slices)
+    assert isinstance(view, View)
+    if "gemm_tma_kernel" in chosen.kernels:
+        return descriptor_seconds(problem, gpu, precision, config, view.packed)
+    return pointer_seconds(problem, gpu, precision, config, sliced=isinstance(view, SlicedView))
 
 
 def forms(problem: Problem, gpu: GpuSpec) -> dict[str, Form]:
@@ -65,14 +53,14 @@ def forms(problem: Problem, gpu: GpuSpec) -> dict[str, Form]:
     """
     _refuse(problem, gpu)
     precision = resolved_precision(problem, gpu)
-    tflops, flat = peak_tflops(problem, gpu, precision), _flat(problem)
+    tflops, whole = peak_tflops(problem, gpu, precision), flat(problem)
     if precision in SPLIT:
-        candidates = split_candidates(problem, gpu, precision, tflops)
+        candidates = split_candidates(whole, gpu, precision, tflops)
         split = SplitView(problem, precision, parts=SPLIT[precision])
         found = {"split": Form("gemm/split.py.jinja", {"gemm_parts_kernel": candidates}, split)}
-        slices = slices_of(flat, gpu)
+        slices = slices_of(whole, gpu)
         if SPLIT[precision] > 1 and slices.count > 1:
-            candidates = split_candidates(flat, gpu, precision, tflops, slices)
+            candidates = split_candidates(whole, gpu, precision, tflops, slices)
             found["split-sliced"] = Form(
                 "gemm/split.py.jinja",
                 {"gemm_parts_kernel": candidates},
@@ -84,8 +72,8 @@ def forms(problem: Problem, gpu: GpuSpec) -> dict[str, Form]:
     if from_shared and not needs_registers(problem, gpu):
         through_registers = _not_k_major(problem)
     rounded = through_registers if precision == "tf32" else ""  # which costs nothing there
-    pointer = {"gemm_kernel": pointer_candidates(flat, gpu, precision)}
-    sliced = sliced_candidates(flat, gpu, tflops, pointer["gemm_kernel"])
+    pointer = {"gemm_kernel": pointer_candidates(whole, gpu, precision)}
+    sliced = sliced_candidates(whole, gpu, tflops, pointer["gemm_kernel"])
     found = {
         "pointer": Form("gemm/pointer.py.jinja", pointer, View(problem, precision, rounded)),
         "sliced": Form(
@@ -99,7 +87,7 @@ def forms(problem: Problem, gpu: GpuSpec) -> dict[str, Form]:
         view = View(problem, precision, rounded, _not_k_major(problem) if k_major_only else "")
         # Packing copies a matrix, which no batch is.
         if (_describable(view) or view.copying_pays) and not (view.packed and view.axes):
-            kernels = {"gemm_tma_kernel": descriptor_candidates(flat, gpu, precision), **pointer}
+            kernels = {"gemm_tma_kernel": descriptor_candidates(whole, gpu, precision), **pointer}
             name = "packed" if view.packed else "descriptor"
             found[name] = Form(f"gemm/{name}.py.jinja", kernels, view)
     return found
@@ -122,18 +110,6 @@ def _refuse(problem: Problem, gpu: GpuSpec) -> None:
         )
 
 
-def _flat(problem: Problem) -> Problem:
-    """The problem as its tiles lie: leading dimensions of A alone are only more rows."""
-    if not View(problem, None).folded:
-        return problem
-    return replace(problem, m=problem.m * problem.batches, batch=())
-
-
-def _small_or_thin(problem: Problem) -> bool:
-    """Whether descriptors are not worth making, or their tiles, 64 rows and more, would be half empty."""
-    return max(problem.m, problem.n, problem.k) <= _SMALL or min(problem.m, problem.n) <= _THIN
-
-
 def _not_k_major(problem: Problem) -> str:
     """The operands whose elements of one sum do not lie side by side: `a`, `b`, both or none.
 
@@ -154,12 +130,3 @@ def _describable(view: View) -> bool:
     rows = [row for row, name in zip(rows, "ab", strict=True) if name not in view.packed]
     rows.append(("N", problem.out_dtype))
     return all(dims[dim] * ITEM_BYTES[dtype] % 16 == 0 and dims[dim] > 0 for dim, dtype in rows)
-
-
-def _packing_pays(described: Form) -> bool:
-    """Whether copying the operands that must be copied costs less than it gains."""
-    view = described.view
-    assert isinstance(view, View)
-    problem = view.problem
-    uses = {"a": problem.n, "b": problem.m * (problem.batches if view.folded else 1)}
-    return all(uses[name] >= _PACKING_PAYS_FROM for name in view.packed)

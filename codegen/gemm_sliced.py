@@ -19,13 +19,6 @@ from codegen.spec import Candidate
 PROGRAMS_PER_SM = 2  # that slices are made for: while one waits for memory, another computes
 TILE = 128 * 128  # elements of C that a program has room for
 
-# What a sliced kernel takes beyond its model time: the launch before it that zeroes its counters, and a round trip
-# through L2 for the last of them. An allowance, on the high side: nothing here is measured yet.
-_ALLOWANCE_S = 5e-6
-# What descriptors gain, and a kernel of slices, which reads through pointers, must make up for. TF32 on an H200
-# runs at 416 TFLOP/s through descriptors and 160 through pointers (2048x4096x8192). For other types an allowance.
-DESCRIPTORS_GAIN = {"tf32": 2.6, None: 1.25}
-
 
 @dataclass(frozen=True)
 class SlicedView(View):
@@ -72,25 +65,3 @@ def _counts(problem: Problem, gpu: GpuSpec, config: Config) -> Iterator[int]:
     for programs in range(1, PROGRAMS_PER_SM + 1):
         found.add(min(programs * gpu.sms // max(tiles(problem, config), 1), most))
     yield from sorted(found - {0})
-
-
-def slicing_pays(
-    problem: Problem,
-    gpu: GpuSpec,
-    tflops: float,
-    sliced: Sequence[Candidate],
-    whole: Sequence[Candidate],
-    gain: float = 1.0,
-) -> bool:
-    """Whether the best of the sliced configs beats the best of those that sum K whole, both best first.
-
-    By the model of rank.py, or by the time that memory takes where that is longer. `gain`: how much faster the
-    whole ones are than the model knows.
-    """
-    memory = gpu.memory_bandwidth_gbs
-    least = problem.bytes_moved() / (memory * 1e9) if memory else 0.0
-    one, other = (
-        max(seconds(problem, gpu, candidates[0].config, tflops), least)
-        for candidates in (sliced, whole)
-    )
-    return (one + _ALLOWANCE_S) * gain < other

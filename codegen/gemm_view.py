@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from codegen.gpu import GpuSpec
 from codegen.problem import FLOAT8, Problem
 
 # Operands whose rows are not whole 16 bytes are copied for descriptors from so many rows and columns of C on, each an
-# element's uses, and from so many multiply-adds on. Through pointers such a product ran at 120 to 160 TFLOP/s on
-# an H200 (bfloat16, 8205x2949x5921: 1.7 to 2.4 ms), through descriptors aligned ones do at 600 to 750. Copying moves
-# 4 bytes for an element of 2, some 4 ps, which 128 uses make up for; and is two launches more, 10 us.
+# element's uses, and from so many multiply-adds on. Through pointers such a product ran at 90 to 180 TFLOP/s on
+# an H200 (bfloat16, 2113x577x5569: 188 us), through descriptors aligned ones do at 600 to 750. Copying moves 4 bytes
+# for an element of 2, at 1.35 TB/s where its rows begin anywhere, and is a launch of 2 us or two.
 COPYING_PAYS_FROM = 256
-COPYING_PAYS_FROM_PRODUCTS = 2**31
+COPYING_PAYS_FROM_PRODUCTS = 2**28
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,13 @@ class Operand:
     @property
     def transposed(self) -> Operand:
         return Operand(self.letter, self.columns, self.rows)
+
+
+def flat(problem: Problem) -> Problem:
+    """The problem as its tiles lie: leading dimensions of A alone are only more rows."""
+    if not View(problem, None).folded:
+        return problem
+    return replace(problem, m=problem.m * problem.batches, batch=())
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from codegen.families import find_family
+from codegen.float32_grade import resolved_precision
 from codegen.gemm_split import SPLIT
 from codegen.gemm_view import View
 from codegen.gpu import GpuSpec
-from codegen.precision import resolved_precision
 from codegen.problem import ITEM_BYTES, Problem
 
 # What long runs reach, in TFLOP/s and GB/s, where it was measured: power holds large products below the data

@@ -1,10 +1,8 @@
-"""How float32 products are computed, and how far from the exact result each way is."""
+"""The ways to compute a float32 product: how far from the exact result each is, and how fast."""
 
 from __future__ import annotations
 
-from codegen.gpu import GpuSpec
 from codegen.problem import Problem
-from codegen.slices import slices_of
 
 # Hopper and data-centre Blackwell: their tensor cores take operands straight from shared memory, which
 # the tensor memory accelerator fills. Others read them through registers, and gain nothing from it.
@@ -35,11 +33,7 @@ MEASURED_FLOPS = {
     "fp16x3": 191e12,
 }
 # And what making the parts takes.
-_LAUNCHES_S, _COPY_BYTES_PER_S = 10e-6, 3.4e12
-# tf32x3 where tiles are few and K is in slices: 256x256x524288 in 1608 µs (H200, PyTorch 2.11, Triton 3.6).
-_SLICED_FLOPS = 43e12
-# A launch more, of what adds up the sums of slices. An allowance: not measured yet.
-_SUMMING_S = 5e-6
+_LAUNCHES_S, COPY_BYTES_PER_S = 10e-6, 3.4e12
 
 
 # Those whose products are of TF32's grade by design; all others are of float32's.
@@ -63,67 +57,7 @@ def promise_of(problem: Problem) -> str:
     return "tf32" if problem.precision in TF32_GRADE else "ieee"
 
 
-def resolved_precision(problem: Problem, gpu: GpuSpec) -> str | None:
-    """The way to compute a float32 product; None for other types.
-
-    Where the problem names none, float32 grade is due, from three tensor-core products for one: `fp16x3` where
-    operands that are split once serve enough tiles, or enough slices of a long K (Hopper, data-centre Blackwell);
-    else `tf32x3`, which splits in registers, where a third of the GPU's TF32 rate beats its float32 rate (A100 too); else `ieee` (Ada,
-    where both rates are equal).
-    """
-    if problem.dtype != "float32" or problem.precision is not None:
-        return problem.precision
-    if gpu.compute_capability[0] in READ_SHARED_MEMORY and _splitting_pays(problem, gpu):
-        return "fp16x3"
-    tf32, fp32 = gpu.peak_tflops("tf32"), gpu.peak_tflops("fp32")
-    return "tf32x3" if tf32 and fp32 and tf32 / 3 > fp32 else "ieee"
-
-
-def _splitting_pays(problem: Problem, gpu: GpuSpec) -> bool:
-    """Whether a copy of the operands in parts costs less time than products of such parts save.
-
-    What splits in registers takes K in slices where tiles are few: so parts must beat that if their own K is
-    in slices, and the rate of many tiles else.
-    """
-    splitting, flops = splitting_seconds(problem, 2), problem.flops()
-    if splitting + _parts_seconds(problem, gpu, 1) < flops / MEASURED_FLOPS["tf32x3"]:
-        return True
-    if problem.triangle or not slices_of_parts_pay(problem, gpu):
-        return False
-    count = slices_of(problem, gpu).count
-    return splitting + _parts_seconds(problem, gpu, count) < flops / _SLICED_FLOPS
-
-
-def slices_of_parts_pay(problem: Problem, gpu: GpuSpec) -> bool:
-    """Whether the product of two parts each (`fp16x3`) takes less time with K in slices than with K whole."""
-    count = slices_of(problem, gpu).count
-    if problem.precision not in (None, "fp16x3") or count == 1:
-        return False
-    return _parts_seconds(problem, gpu, count) < _parts_seconds(problem, gpu, 1)
-
-
-def _parts_seconds(problem: Problem, gpu: GpuSpec, slices: int) -> float:
-    """Model time of a product of parts.
-
-    Fewer tiles of 128x128 than multiprocessors leave some idle, and slices of tiles are summed in whole waves.
-    """
-    units = max(-(-problem.m // 128) * -(-problem.n // 128) * problem.batches, 1) * slices
-    waves = -(-units // gpu.sms) if slices > 1 else 1
-    occupied = min(units / (waves * gpu.sms), 1.0)
-    return problem.flops() / (MEASURED_FLOPS["fp16x3"] * occupied) + _summing_seconds(
-        problem, slices
-    )
-
-
 def splitting_seconds(problem: Problem, parts: int) -> float:
     """How long splitting the operands takes: 4 bytes of each element are read, and 2 written for each part."""
     elements = problem.batches * (problem.m * problem.k + problem.k * problem.n)
-    return _LAUNCHES_S + (4 + 2 * parts) * elements / _COPY_BYTES_PER_S
-
-
-def _summing_seconds(problem: Problem, slices: int) -> float:
-    """How long slices of K take beyond their products: each one's float32 sums are written, and read again."""
-    if slices == 1:
-        return 0.0
-    elements = problem.batches * problem.m * problem.n
-    return _SUMMING_S + 8 * slices * elements / _COPY_BYTES_PER_S
+    return _LAUNCHES_S + (4 + 2 * parts) * elements / COPY_BYTES_PER_S

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from codegen.float32_grade import resolved_precision
 from codegen.gemm_configs import needs_registers
 from codegen.gemm_split import SPLIT, split_arguments, split_names
 from codegen.gpu import GpuSpec
 from codegen.outcome import BadInput
-from codegen.precision import READ_SHARED_MEMORY, resolved_precision
+from codegen.precision import READ_SHARED_MEMORY
 from codegen.problem import ITEM_BYTES, Problem
 from codegen.spec import Family, Form
 from codegen.trimm_configs import BAND, descriptor_candidates, pointer_candidates
@@ -16,6 +17,7 @@ from codegen.trimm_split import TILE, split_candidates
 
 FIRST_GPU = (8, 0)
 FIRST_WITH_TMA = (9, 0)
+_SMALL = 1024
 DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -166,29 +168,43 @@ class View:
 
 
 def form(problem: Problem, gpu: GpuSpec) -> Form:
-    """How to compute a triangular product on a GPU: through descriptors from Hopper on, else through pointers.
+    """How to compute a triangular product on a GPU: through pointers where it is small, else the other way that there is."""
+    found = forms(problem, gpu)
+    if "pointer" in found and _small(problem):
+        return found["pointer"]
+    return next(iter(found.values()))
 
-    Pointers it is everywhere for what descriptors do not help: multiply-adds without tensor cores, operands
-    stored transposed, batches, and rows that are not whole 16 bytes. For TF32 on Hopper both triangles are
-    packed first: wgmma, which is Hopper's alone, reads TF32 operands from shared memory K-major only, and B is
-    not (PTX ISA, wgmma.mma_async: transposing is for .f16 and .bf16); and A, masked on its diagonal, would
-    reach it in registers, which Triton 3.6 overwrites too early (docs/hazards.md).
+
+def forms(problem: Problem, gpu: GpuSpec) -> dict[str, Form]:
+    """Every way to compute a triangular product on a GPU at its precision, by the name of its template, fastest first.
+
+    Through descriptors from Hopper on, but for what these do not help: multiply-adds without tensor cores, operands
+    that are split or turned in registers, batches, and rows that are not whole 16 bytes. For TF32 on Hopper both
+    triangles are packed first: wgmma, which is Hopper's alone, reads TF32 operands from shared memory K-major only,
+    and B is not (PTX ISA, wgmma.mma_async: transposing is for .f16 and .bf16); and A, masked on its diagonal,
+    would reach it in registers, which Triton 3.6 overwrites too early (docs/hazards.md).
+
+    Raises BadInput where there is none.
     """
     _refuse(problem, gpu)
     precision = resolved_precision(problem, gpu)
     if precision in SPLIT:
         view = View(problem, precision, (), parts=SPLIT[precision])
         candidates = split_candidates(problem, gpu, precision)
-        return Form("trimm/split.py.jinja", {view.parts_kernel: candidates}, view)
-    tf32 = precision == "tf32"
-    packed = tf32 and gpu.compute_capability[0] == 9
-    view = View(problem, precision, _through_registers(problem, gpu) if tf32 else (), packed)
+        return {"split": Form("trimm/split.py.jinja", {view.parts_kernel: candidates}, view)}
+    view = View(problem, precision, _through_registers(problem, gpu) if precision == "tf32" else ())
     pointer = {view.pointer_kernel: pointer_candidates(problem, gpu, precision)}
-    if gpu.compute_capability < FIRST_WITH_TMA or not _describable(problem, precision, packed):
-        return Form("trimm/pointer.py.jinja", pointer, replace(view, packed=False))
-    descriptor = {view.descriptor_kernel: descriptor_candidates(problem, gpu, precision)}
-    template = "packed" if packed else "descriptor"
-    return Form(f"trimm/{template}.py.jinja", {**descriptor, **pointer}, view)
+    found = {"pointer": Form("trimm/pointer.py.jinja", pointer, view)}
+    packed = precision == "tf32" and gpu.compute_capability[0] == 9
+    if gpu.compute_capability >= FIRST_WITH_TMA and _describable(problem, precision, packed):
+        kernels = {
+            view.descriptor_kernel: descriptor_candidates(problem, gpu, precision),
+            **pointer,
+        }
+        name = "packed" if packed else "descriptor"
+        described = Form(f"trimm/{name}.py.jinja", kernels, replace(view, packed=packed))
+        found = {name: described, **found}
+    return found
 
 
 FAMILY = Family("trimm", "tril(A) @ tril(B) and triu(A) @ triu(B), the other half zeros", form)
@@ -218,7 +234,17 @@ def _describable(problem: Problem, precision: str | None, packed: bool) -> bool:
         problem.n * ITEM_BYTES[dtype] % 16 == 0 for dtype in (problem.dtype, problem.out_dtype)
     )
     as_stored = problem.layout == "nn" or packed
-    return precision != "ieee" and as_stored and not problem.batch and whole_rows
+    in_one_go = precision in (None, "tf32")  # from shared memory to the tensor cores
+    return in_one_go and as_stored and not problem.batch and whole_rows
+
+
+def _small(problem: Problem) -> bool:
+    """Whether the product ends before copies of its diagonal, or of its operands, would pay.
+
+    On an H200 N 512 takes 5.0 us through pointers and 7.2 through descriptors, N 1536 13.4 and 12.7; N 1000 18.1 and 10.1,
+    as Triton takes rows to be aligned that begin at multiples of 16 elements (bfloat16).
+    """
+    return problem.n <= (_SMALL if problem.n % 16 == 0 else _SMALL // 2)
 
 
 def _through_registers(problem: Problem, gpu: GpuSpec) -> tuple[str, ...]:

@@ -104,18 +104,6 @@ _DESCRIPTOR: dict[str, tuple[_PersistentRow, ...]] = {
         (64, 64, 32, 64, 4, 2, 2, "small matrices, two programs in 100 KB of shared memory"),
         (64, 64, 64, 64, 4, 3, 2, "small matrices; long steps"),
     ),
-    "split": (
-        (128, 128, 32, 512, 8, 3, 1, "square, 64 accumulators a thread beside the parts"),
-        (128, 128, 32, 256, 8, 3, 1, "square, more even shares of work"),
-        (64, 128, 32, 256, 4, 3, 2, "half the work a tile, so that shares are more even"),
-        (64, 128, 32, 256, 8, 3, 1, "half the work a tile, no spills"),
-        (64, 128, 32, 256, 4, 2, 2, "half the work a tile, for 100 KB of shared memory"),
-        (64, 128, 32, 128, 8, 2, 1, "half the work a tile, no spills, for 100 KB of shared memory"),
-        (64, 64, 32, 256, 4, 4, 2, "small matrices, where the longest tile decides"),
-        (64, 64, 32, 64, 4, 4, 2, "small matrices, evenest shares of work"),
-        (64, 64, 32, 64, 8, 3, 2, "small matrices, few stages"),
-        (64, 64, 64, 64, 4, 2, 2, "small matrices; long steps"),
-    ),
 }
 
 # Of a tile, in which nothing is multiplied: its launch, the first loads, the stores.

@@ -8,9 +8,9 @@ import pytest
 from conftest import ROOT
 
 from codegen.benchmark import ROWS, cases
+from codegen.float32_grade import resolved_precision
 from codegen.gpu import find_gpu
 from codegen.limits import limit_of
-from codegen.precision import resolved_precision
 
 TEXT = (ROOT / "docs" / "performance.md").read_text("utf-8")
 CASES = {case.name: case for case in cases()}

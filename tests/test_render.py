@@ -13,10 +13,10 @@ import pytest
 from click.testing import CliRunner
 
 from codegen.config import Config
+from codegen.float32_grade import resolved_precision
 from codegen.gpu import find_gpu
 from codegen.order import check
 from codegen.outcome import BadInput, Refused
-from codegen.precision import resolved_precision
 from codegen.problem import Problem, Step
 from codegen.record import Record, file_stem
 from codegen.render import MAX_CONFIGS, MIN_CONFIGS, choose, render, template_dir

@@ -16,9 +16,9 @@ from test_trimm_matrix import INTERPRETED, kernel_name, problem, sentence
 from trimm_operands import operand, product, relative_error, triangle
 
 from codegen import trimm
+from codegen.float32_grade import resolved_precision
 from codegen.gpu import GpuSpec, find_gpu
 from codegen.load import import_file
-from codegen.precision import resolved_precision
 from codegen.problem import Problem
 from codegen.render import choose, render
 from codegen.spec import Configs

@@ -14,10 +14,11 @@ import pytest
 from trimm_asking import Ask, asking
 
 from codegen import trimm
+from codegen.float32_grade import resolved_precision
 from codegen.gpu import find_gpu
 from codegen.inputs import TensorSpec
 from codegen.outcome import Rejected
-from codegen.precision import MEASURED_ERROR, resolved_precision
+from codegen.precision import MEASURED_ERROR
 from codegen.problem import Problem
 from codegen.render import render
 from codegen.toolchain import Compilation, Compiler, UserFile

@@ -3,10 +3,12 @@
     python tests/gpu/choice_grid.py OUT.json                 # goes on from what OUT.json holds
     python tests/gpu/choice_grid.py OUT.json --part 1/2      # of the grid, those with kernels in common together
     python tests/gpu/choice_grid.py OUT.json --only gemm-bf16
+    python tests/gpu/choice_grid.py OUT.json --held-out # points that the models' figures were not taken from
     python tests/gpu/choice_grid.py --summary OUT.json ...   # what was found; no GPU is needed
     python tests/gpu/choice_grid.py --count                  # what there is to do
 
-The grid is in choice_points.py: both families, four types, all layouts, sizes from 1 to 8192. Of each point every form
+The grid is in choice_points.py: both families, four types, all layouts, sizes from 1 to 8192; and another set, held
+out when the models' figures were taken from that one. Of each point every form
 that can compute it is timed with every candidate (choice_timing.py), and beside it stands the best of the configs that
 `codegen render` without measuring puts into the file. Kernels take any sizes, so each (form, config, type,
 layout) is compiled once for all sizes of a kind, ahead and in parallel, while what is compiled is timed. The last heat is 15 interleaved
@@ -33,7 +35,7 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent.parent)]
 
-from choice_points import Point, Way, points, ways  # noqa: E402
+from choice_points import Point, Way, held_out, points, ways  # noqa: E402
 from choice_timing import Entrant, serve  # noqa: E402
 
 from codegen.ahead import Ahead, TurnTo  # noqa: E402
@@ -338,11 +340,12 @@ def main() -> int:
     parser.add_argument("files", nargs="*", type=Path, metavar="OUT.json")
     parser.add_argument("--part", default="1/1", help="2/3: the second third of the points")
     parser.add_argument("--only", default="", help="points whose names begin so")
+    parser.add_argument("--held-out", action="store_true", help="the points of the other set")
     parser.add_argument("--summary", action="store_true")
     parser.add_argument("--count", action="store_true")
     parser.add_argument("--gpu", default="h200", help="for --count")
     given = parser.parse_args()
-    chosen = in_part(points(), given.part, given.only)
+    chosen = in_part(held_out() if given.held_out else points(), given.part, given.only)
     if not chosen:
         parser.error(f"no point of part {given.part} is named {given.only}...")
     if given.summary:

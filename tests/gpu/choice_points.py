@@ -6,11 +6,11 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from codegen import gemm, trimm
 from codegen.families import find_family
-from codegen.gemm import forms
+from codegen.float32_grade import resolved_precision
 from codegen.gpu import GpuSpec
 from codegen.outcome import BadInput
-from codegen.precision import resolved_precision
 from codegen.problem import LAYOUTS, Problem
 from codegen.spec import Candidate, Form
 
@@ -87,6 +87,7 @@ _BATCHED = (
     (15, 301, 203, 107),
 )
 _RANDOM = 8  # more, of sizes drawn from 128 to 8192
+_HELD_OUT = 12  # of each type
 _TRIANGLES = (128, 256, 384, 512, 1000, 1024, 1536, 2048, 3072, 4096, 6144, 8192)
 
 
@@ -97,6 +98,29 @@ def points() -> tuple[Point, ...]:
         for place, (short, fields, layouts) in enumerate(TYPES)
         for point in (*_dense(place, short, fields, layouts), *_triangular(place, short, fields))
     )
+
+
+def held_out() -> tuple[Point, ...]:
+    """As many points of each type again, of other sizes, that the models' figures were not taken from."""
+    draw = random.Random(SEED + 1)
+    found = []
+    for short, fields, layouts in TYPES:
+        for turn in range(_HELD_OUT):
+            m, n, k = (_size(draw) // 16 * 16 or 16 for _ in range(3))
+            if turn % 4 == 3:  # ragged
+                m, n, k = m + 1, n + 3, k + 5
+            layout = layouts[turn % len(layouts)]
+            problem = Problem("gemm", m, n, k, layout=layout, **fields)  # type: ignore[arg-type]
+            found.append(Point(f"gemm-{short}-{layout}-{m}x{n}x{k}", problem))
+        for n in (_size(draw) // 8 * 8 for _ in range(_HELD_OUT // 4)):
+            problem = Problem("trimm", n, n, n, triangle="lower", **fields)  # type: ignore[arg-type]
+            found.append(Point(f"trimm-{short}-lower-{n}", problem))
+    return tuple(found)
+
+
+def _size(draw: random.Random) -> int:
+    """From 32 to 8192, each doubling as likely."""
+    return int(2 ** draw.uniform(5, 13))
 
 
 def _dense(
@@ -147,15 +171,6 @@ def ways(problem: Problem, gpu: GpuSpec) -> tuple[Way, ...]:
 
 def _forms(problem: Problem, gpu: GpuSpec) -> dict[str, Form]:
     try:
-        if problem.family == "gemm":
-            return forms(problem, gpu)
-        form = find_family(problem.family).form(problem, gpu)
+        return {"gemm": gemm.forms, "trimm": trimm.forms}[problem.family](problem, gpu)
     except BadInput:
         return {}
-    name = form.template.partition("/")[2].partition(".")[0]
-    found = {name: form}
-    if len(form.kernels) > 1:  # the last is on pointers, and takes everything that the first does
-        last = list(form.kernels)[-1]
-        view = replace(form.view, packed=False)  # type: ignore[type-var]
-        found["pointer"] = Form("trimm/pointer.py.jinja", {last: form.kernels[last]}, view)
-    return found
