@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from codegen.config import Config
+from codegen.gemm_view import ragged
 from codegen.gpu import GpuSpec
 from codegen.problem import FLOAT8, ITEM_BYTES, Problem
 from codegen.rank import seconds, shared_bound
@@ -194,7 +195,17 @@ def _ranked(
         config = _config(m, n, k, warps, stages)
         bound = shared_bound(problem, gpu, config, persistent=persistent)
         candidates.append(Candidate(config, reason, bound))
-    return tuple(sorted(candidates, key=lambda c: seconds(problem, gpu, c.config, tflops)))
+
+    def order(candidate: Candidate) -> tuple[bool, float]:
+        config = candidate.config
+        return too_few_loads(problem, config), seconds(problem, gpu, config, tflops)
+
+    return tuple(sorted(candidates, key=order))
+
+
+def too_few_loads(problem: Problem, config: Config) -> bool:
+    """Whether too few loads would be under way: 64 threads that load an element each."""
+    return config.warps == 2 and ragged(problem)
 
 
 def _config(m: int, n: int, k: int, warps: int, stages: int) -> Config:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from codegen.config import Config
+from codegen.gemm_configs import too_few_loads
 from codegen.gemm_view import View
 from codegen.gpu import GpuSpec
 from codegen.problem import Problem
@@ -51,6 +52,7 @@ def sliced_candidates(
             each.shared_bound,
         )
         for each in whole
+        if not too_few_loads(problem, each.config)
         for count in _counts(problem, gpu, each.config)
     ]
     return tuple(sorted(candidates, key=lambda c: seconds(problem, gpu, c.config, tflops)))

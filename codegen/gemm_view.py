@@ -40,6 +40,18 @@ def flat(problem: Problem) -> Problem:
     return replace(problem, m=problem.m * problem.batches, batch=())
 
 
+def row_lengths(problem: Problem) -> tuple[int, int]:
+    """Elements of a row of A and of B, as they are stored."""
+    a = problem.k if problem.layout[0] == "n" else problem.m
+    b = problem.n if problem.layout[1] == "n" else problem.k
+    return a, b
+
+
+def ragged(problem: Problem) -> bool:
+    """Whether pointers load an operand's elements one by one: Triton takes rows of whole 16 elements to be aligned, and no others."""
+    return any(length % 16 for length in row_lengths(problem))
+
+
 @dataclass(frozen=True)
 class View:
     """A gemm as its templates see it.

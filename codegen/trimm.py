@@ -241,10 +241,10 @@ def _describable(problem: Problem, precision: str | None, packed: bool) -> bool:
 def _small(problem: Problem) -> bool:
     """Whether the product ends before copies of its diagonal, or of its operands, would pay.
 
-    On an H200 N 512 takes 5.0 us through pointers and 7.2 through descriptors, N 1536 13.4 and 12.7; N 1000 18.1 and 10.1,
-    as Triton takes rows to be aligned that begin at multiples of 16 elements (bfloat16).
+    On an H200 N 512 takes 5.0 us through pointers and 7.2 through descriptors, N 1536 13.4 and 12.7; N 344 7.5 and 6.6,
+    N 1000 18.1 and 10.1, as Triton takes rows to be aligned that begin at multiples of 16 elements (bfloat16).
     """
-    return problem.n <= (_SMALL if problem.n % 16 == 0 else _SMALL // 2)
+    return problem.n <= (_SMALL if problem.n % 16 == 0 else _SMALL // 4)
 
 
 def _through_registers(problem: Problem, gpu: GpuSpec) -> tuple[str, ...]:

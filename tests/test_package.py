@@ -25,7 +25,8 @@ FLOORS = {
     "data": "closing config gpu interface outcome problem spec stage rules",
     "pure": """
         axes benchmark cases constructor counters cover dossier effects entries evaluate evidence families
-        fingerprint forms gemm gemm_configs gemm_sliced gemm_split gemm_view graph hazard imports inputs interchange
+        fingerprint float32_grade forms gemm gemm_configs gemm_sliced gemm_split gemm_times gemm_view graph hazard imports
+        inputs interchange
         journal judge limits ncu occupancy operands order page picture places precision profile prompt prompt_gpu
         propose rank
         recognize record render rewrite roofline scoreboard sections sites slices source spelling static.configs

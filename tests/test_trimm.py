@@ -38,7 +38,7 @@ def ask() -> Iterator[Ask]:
         ("rtx-4090", {}, "pointer"),
         ("a100-sxm-80gb", {"dtype": "bfloat16"}, "pointer"),
         ("h200", {}, "split"),
-        ("h200", {"precision": "tf32x3"}, "descriptor"),
+        ("h200", {"precision": "tf32x3"}, "pointer"),
         ("h200", {"precision": "tf32"}, "packed"),
         pytest.param(
             "h200", {"precision": "tf32", "layout": "tt"}, "packed", id="whatever the layout"
@@ -49,11 +49,19 @@ def ask() -> Iterator[Ask]:
         ("b200", {"dtype": "float16"}, "descriptor"),
         pytest.param("h200", {"precision": "ieee"}, "pointer", id="no tensor cores"),
         pytest.param(
-            "h200", {"layout": "tn", "precision": "tf32x3"}, "pointer", id="A stored transposed"
+            "h200", {"layout": "tn", "dtype": "float16"}, "pointer", id="A stored transposed"
         ),
         pytest.param("h200", {"batch": (8,), "dtype": "float16"}, "pointer", id="batched"),
+        pytest.param("h200", {"n": 1024, "dtype": "float16"}, "pointer", id="small"),
         pytest.param(
-            "h200", {"n": 4098, "precision": "tf32x3"}, "pointer", id="rows of half 16 bytes"
+            "h200", {"n": 512, "precision": "tf32"}, "pointer", id="small, nothing packed"
+        ),
+        pytest.param(
+            "h200", {"n": 1000, "dtype": "float16"}, "descriptor", id="small, rows ragged"
+        ),
+        pytest.param("h200", {"n": 512}, "pointer", id="small, no parts"),
+        pytest.param(
+            "h200", {"n": 4098, "precision": "tf32"}, "pointer", id="rows of half 16 bytes"
         ),
         pytest.param("h200", {"n": 4100, "dtype": "float16"}, "pointer", id="and in 16 bits"),
     ],
@@ -167,7 +175,7 @@ def test_persistent_programs_get_even_shares_heaviest_first(ask: Ask) -> None:
     ("gpu", "n", "larger", "smaller"),
     [
         pytest.param("b200", 8192, (128, 256), (64, 64), id="large matrices take large tiles"),
-        pytest.param("b200", 1024, (64, 64), (128, 256), id="small matrices take small ones"),
+        pytest.param("b200", 1040, (64, 64), (128, 256), id="small matrices take small ones"),
         pytest.param("rtx-4090", 512, (32, 32), (128, 128), id="smaller matrices, smaller tiles"),
     ],
 )

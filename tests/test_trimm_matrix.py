@@ -33,7 +33,7 @@ INTERPRETED = [
     ("lower", "float32", "tf32", "b200", "descriptor", "contiguous", 8, {}),
     ("lower", "float32", "ieee", "rtx-4090", "pointer", "every other row and column", 37, {}),
     ("lower", "float32", "tf32x3", "a100-sxm-80gb", "pointer", "contiguous", 16, {}),
-    ("lower", "float32", "bf16x3", "h200", "descriptor", "contiguous", 24, {}),
+    ("lower", "float32", "bf16x3", "h200", "pointer", "contiguous", 24, {}),
     ("lower", "float16", None, "h200", "descriptor", "contiguous", 8, {}),
     ("lower", "float16", None, "rtx-4090", "pointer", "contiguous", 64, {}),
     ("lower", "bfloat16", None, "h200", "pointer", "column by column", 13, {}),
@@ -51,7 +51,7 @@ INTERPRETED = [
         {"layout": "tn", "batch": [1]},
     ),
     ("upper", "float32", "ieee", "h200", "pointer", "contiguous", 1, {}),
-    ("upper", "float32", "tf32x3", "h200", "descriptor", "contiguous", 40, {}),
+    ("upper", "float32", "tf32x3", "h200", "pointer", "contiguous", 40, {}),
     ("upper", "float16", None, "b200", "descriptor", "contiguous", 24, {}),
     ("upper", "bfloat16", None, "rtx-4090", "pointer", "in a larger matrix", 37, {}),
     ("upper", "bfloat16", None, "h200", "descriptor", "contiguous", 40, {}),
@@ -73,7 +73,7 @@ INTERPRETED = [
 SMALL = [
     ("lower", "float32", "tf32", "rtx-4090", "pointer", 1),
     ("upper", "bfloat16", None, "rtx-4090", "pointer", 17),
-    ("lower", "float32", "tf32x3", "h200", "descriptor", 4),
+    ("lower", "float32", "tf32x3", "h200", "pointer", 4),
     ("upper", "float16", None, "h200", "pointer", 65),
     ("lower", "float16", None, "h200", "descriptor", 136),
 ]

@@ -45,9 +45,9 @@ sys.path[:0] = [str(HERE.parent.parent)]
 
 import torch  # noqa: E402
 import triton  # noqa: E402
-from triton.backends.nvidia.driver import wrap_handle_tensordesc  # noqa: E402
 from triton.runtime.autotuner import Autotuner  # noqa: E402
 from triton.runtime.jit import JITFunction  # noqa: E402
+from triton.tools.tensor_descriptor import TensorDescriptor  # noqa: E402
 
 from codegen.fitting import forward_inputs  # noqa: E402
 from codegen.gpu import GpuSpec, find_gpu, gpu_called  # noqa: E402
@@ -286,15 +286,18 @@ def on_the_cpu(source: str) -> str:
 
 
 class DryLauncher:
-    """Triton's launcher (3.6) up to the driver's C code: descriptors are taken apart, nothing is launched."""
+    """Triton's launcher up to the driver's C code: descriptors are taken apart for it, nothing is launched."""
 
-    def __init__(self, source: Any, metadata: Any) -> None:
-        self._launch = wrap_handle_tensordesc(
-            lambda *_args: None, dict(source.signature), metadata.tensordesc_meta
-        )
+    def __init__(self, _source: Any, _metadata: Any) -> None:
+        pass
 
     def __call__(self, x: int, y: int, z: int, stream: int, function: Any, *args: Any) -> None:
-        self._launch(x, y, z, stream, function, False, False, None, None, *args)
+        taken_apart: list[Any] = []
+        for each in args:
+            if isinstance(each, TensorDescriptor):
+                taken_apart += [each.base.data_ptr(), *each.shape, *each.strides]
+            else:
+                taken_apart.append(each)
 
 
 @contextlib.contextmanager
@@ -312,7 +315,6 @@ def without_a_gpu(gpu: GpuSpec) -> Iterator[None]:
     driver = triton.runtime.driver.active
     driver.launcher_cls = DryLauncher
     driver.utils.load_binary = lambda *_args: (0, 0, 0, 0, 1024)
-    driver.utils.fill_tma_descriptor = lambda *_args: None
     driver.get_benchmarker = lambda: lambda _call, quantiles: [1.0] * len(quantiles)
     yield
 
