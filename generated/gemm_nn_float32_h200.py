@@ -292,8 +292,8 @@ def gemm_parts_kernel(
     The kernel is persistent: each of PROGRAMS programs walks over its share of the tiles. What a tile
     reads past its matrix, zeros or the next matrix, only reaches elements that are not stored.
 
-    Tensor cores add up CHUNK steps of K, which are then added to the others in float32: Hopper's drop what
-    is below the last bit of a sum, always towards zero, and over all of K that would show.
+    Tensor cores add up CHUNK terms, which are then added to the others in float32: Hopper's drop what is
+    below the last bit of a sum, always towards zero, and over all of K that would show.
     """
     tiles_m = tl.cdiv(M, BLOCK_M)
     tiles_n = tl.cdiv(N, BLOCK_N)
@@ -302,6 +302,7 @@ def gemm_parts_kernel(
     tiles = slices * in_slice  # those of a slice run at the same time, and share what it reads
     # Flattened by hand, with one `if` for all that ends: Triton's own flattening would look at the
     # accumulator twice, and the assembler then waits for every product before it issues the next.
+    LONGEST: tl.constexpr = CHUNK // BLOCK_K  # steps
     turns = 3 * steps
     turn = -1
     pid = tl.program_id(0) - PROGRAMS
@@ -321,8 +322,8 @@ def gemm_parts_kernel(
             m_next, n_next = tile_at(pid % (tiles_m * tiles_n), tiles_m, tiles_n, GROUP_M)
         # In each chunk low parts of A by high ones of B, then high by low, then high by high:
         # small products first, while the sum is small and loses least.
-        before = turn // (3 * CHUNK) * CHUNK
-        length = min(CHUNK, steps - before)
+        before = turn // (3 * LONGEST) * LONGEST
+        length = min(LONGEST, steps - before)
         place = turn - 3 * before
         product = (place >= length).to(tl.int32) + (place >= 2 * length).to(tl.int32)
         first_k = (first_step + before + place - product * length) * BLOCK_K
@@ -565,7 +566,7 @@ def gemm(A: torch.Tensor, B: torch.Tensor) -> torch.Tensor:
             K,
             ALIGNED=aligned,
             GROUP_M=8,
-            CHUNK=8,
+            CHUNK=512,
         )
         sum_kernel[(batches * cdiv(M, SUM_ROWS) * cdiv(N, 128),)](
             sums,
