@@ -122,7 +122,9 @@ def split_rows(
                 offs_k[None, :] >= offs_r[:, None] if RIGHT else offs_k[None, :] <= offs_r[:, None]
             )
             x_ptrs = x_ptr + offs_r[:, None] * stride_r + offs_k[None, :] * stride_k
-            x = tl.load(x_ptrs, mask=inside[:, None] & (offs_k[None, :] < N) & kept, other=0.0)
+            # Beside the diagonal too: were it part of the mask, elements would be loaded one by one.
+            x = tl.load(x_ptrs, mask=inside[:, None] & (offs_k[None, :] < N), other=0.0)
+            x = tl.where(kept, x, 0.0)
             magnitudes = x.to(tl.int32, bitcast=True) & 0x7FFFFFFF  # bits, in the same order
             tops = tl.maximum(tops, tl.max(magnitudes, axis=1))
             places = parts_ptr + z * matrix + offs_r[:, None] * step_r + offs_k[None, :] * step_k

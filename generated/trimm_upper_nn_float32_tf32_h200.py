@@ -77,8 +77,9 @@ def pack_kernel(
         k = first_k.to(tl.int64) + tl.arange(0, BLOCK)[None, :]
         inside = (r < N) & (k < N)
         kept = k >= r if RIGHT else k <= r
-        x = tl.load(x_ptr + r * stride_r + k * stride_k, mask=inside & kept, other=0.0)
-        tl.store(packed_ptr + r * N + k, round_to_tf32(x), mask=inside)
+        # Beside the diagonal too: were it part of the mask, elements would be loaded one by one.
+        x = tl.load(x_ptr + r * stride_r + k * stride_k, mask=inside, other=0.0)
+        tl.store(packed_ptr + r * N + k, round_to_tf32(tl.where(kept, x, 0.0)), mask=inside)
 
 
 @triton.jit
