@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections import Counter
 from functools import partial
@@ -20,10 +21,12 @@ sys.path.append(str(Path(__file__).parent / "gpu"))
 
 import choice_grid
 import choice_timing
-from choice_points import Point, points, ways
+from choice_points import Point, held_out, points, ways
 from choice_timing import Entrant
 
 H200 = find_gpu("h200")
+DATA = Path(__file__).parent / "data" / "choice_h200.json"
+MEASURED = json.loads(DATA.read_text("utf-8"))
 POINTS = {point.name: point for point in points()}
 
 
@@ -74,6 +77,26 @@ def test_what_is_rendered_is_among_what_could_be():
         assert len(labels) == len(set(labels))
         listed = choose(point.problem, H200)[first.kernel]
         assert set(listed) <= {each.config for each in first.candidates}
+
+
+@pytest.mark.parametrize(
+    ("of", "places", "share"),
+    [("points", points(), choice_grid.WANTED), ("held_out", held_out(), 0.80)],
+    ids=["the grid", "points held out"],
+)
+def test_what_is_rendered_is_near_the_best_that_was_measured(of, places, share):
+    """On an H200; what is not in the data took more than a quarter longer than the best."""
+    measured = MEASURED[of]
+    assert list(measured) == [point.name for point in places]
+    near = []
+    for point in places:
+        if times := measured[point.name]:
+            first = ways(point.problem, H200)[0]
+            listed = choose(point.problem, H200)[first.kernel]
+            ours = [times.get(f"{first.name} {config}", math.inf) for config in listed]
+            near.append(min(ours) <= choice_grid.NEAR * min(times.values()))
+    assert len(near) >= len(places) - 2  # two could not be timed
+    assert sum(near) >= share * len(near)
 
 
 def test_a_float32_product_can_be_computed_in_three_ways_and_more():
