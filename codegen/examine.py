@@ -18,6 +18,7 @@ from codegen.reference import (
     bounds,
     distance,
     half_ulp,
+    in_tf32,
     narrowed,
     paired,
     worst,
@@ -77,7 +78,12 @@ def prepare(
         allowed, error, dtypes = bounds(expected, [], half_ulp(inputs)), None, ()
     else:
         dtypes = tuple(out.dtype for out in library)
-        allowed = bounds(expected, [library], half_ulp(library))
+        runs = [library]
+        if promise == "tf32":
+            # Of few rows, or in small batches, the library is nearer than TF32 gets: it does not use it there.
+            rounded = [in_tf32(value, nearest=True) for value in inputs]
+            runs.append(reference.compute(rounded, torch.float64))
+        allowed = bounds(expected, runs, half_ulp(library))
         error = max(distance(out, ref)[0] for out, ref in paired(library, expected))
     if special:
         inputs, depends = _special(reference, inputs, expected, seed)

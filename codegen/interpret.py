@@ -28,14 +28,13 @@ from codegen.reference import (
     distance,
     flat,
     half_ulp,
+    in_tf32,
     narrowed,
     paired,
     worst,
 )
 from codegen.repair import repair_interpreter
 from codegen.sections import MODEL_CLASS
-
-_TF32_DROPPED_BITS = 13  # float32 keeps 23 bits of mantissa, TF32 10; Triton truncates
 
 
 class Interpreter:
@@ -78,7 +77,9 @@ class Interpreter:
         self._dtypes: tuple[torch.dtype, ...] = ()
         if self._reference:
             self._expected = self._reference.compute(self._inputs, torch.float64)
-            runs = [self._reference.compute(list(map(_as_tf32, self._inputs)), torch.float64)]
+            # As `tl.dot` takes float32.
+            truncated = [in_tf32(value, nearest=False) for value in self._inputs]
+            runs = [self._reference.compute(truncated, torch.float64)]
             library = self._reference.library(self._inputs, promise)
             if library is not None:
                 runs.append(library)
@@ -145,14 +146,6 @@ class Interpreter:
             "unwritten": [any(_lacks(left, right) for right in kept) for left in kept],
             "apart": [[apart(left, right) for right in kept] for left in kept],
         }
-
-
-def _as_tf32(value: Any) -> Any:
-    """Truncated to TF32, as `tl.dot` takes float32."""
-    if not (isinstance(value, torch.Tensor) and value.dtype == torch.float32):
-        return value
-    bits = value.contiguous().view(torch.int32)
-    return (bits >> _TF32_DROPPED_BITS << _TF32_DROPPED_BITS).view(torch.float32)
 
 
 def _says_nothing(outputs: Outputs) -> bool:

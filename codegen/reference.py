@@ -20,6 +20,7 @@ from codegen.unrounded import Unrounded
 # How far from the reference a right kernel may be, in units of the library's own error: room for another order
 # of summation (sequential over K where the library sums blocks), far below one wrong element.
 _SLACK = 8
+_TF32_DROPPED_BITS = 13  # float32 keeps 23 bits of mantissa, TF32 10
 
 Outputs = list[torch.Tensor]
 Bounds = list[tuple[float, float]]  # per output: on the relative and on the largest error
@@ -210,6 +211,19 @@ def bounds(expected: Outputs, runs: Sequence[Outputs], half_ulp: float) -> Bound
 def _allowed(errors: Sequence[float], half_ulp: float) -> float:
     # Where the library itself overflows, its error is no measure.
     return _SLACK * (half_ulp + max((error for error in errors if math.isfinite(error)), default=0))
+
+
+def in_tf32(value: Any, *, nearest: bool) -> Any:
+    """A float32 tensor of finite numbers with TF32's mantissa, the other bits rounded off or dropped, as Triton does it.
+
+    Everything else as it is.
+    """
+    if not (isinstance(value, torch.Tensor) and value.dtype == torch.float32):
+        return value
+    bits = value.contiguous().view(torch.int32)
+    if nearest:
+        bits = bits + (1 << (_TF32_DROPPED_BITS - 1))
+    return (bits >> _TF32_DROPPED_BITS << _TF32_DROPPED_BITS).view(torch.float32)
 
 
 def half_ulp(values: Sequence[Any]) -> float:

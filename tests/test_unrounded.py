@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from codegen.inputs import parse_inputs
-from codegen.reference import Reference, distance, half_ulp
+from codegen.examine import prepare
+from codegen.inputs import TensorSpec, parse_inputs
+from codegen.reference import Reference, distance, half_ulp, in_tf32
 
 # What it says; the expression of a, b [halves] and i [integers]; what that is in float64, of a and b in float64.
 GIVES: list[tuple[str, str, Callable[..., torch.Tensor]]] = [
@@ -139,3 +140,24 @@ def test_a_model_s_own_weights_are_what_they_are_in_its_own_type(tmp_path, made)
     (exact,), library = reference.compute(values, torch.float64), reference.library(values, "ieee")
     assert library and exact.dtype == torch.float64
     assert distance(library[0], exact)[0] < 1e-6
+
+
+def test_where_the_library_is_nearer_than_tf32_a_promise_of_tf32_allows_its_rounding():
+    """As cuBLAS is of a row by a matrix; on the CPU PyTorch knows no TF32 at all."""
+    specs = [TensorSpec("float32", (1, 512)), TensorSpec("float32", (512, 64))]
+    allowed = {}
+    for promise in ("ieee", "tf32"):
+        setting = prepare(Reference(None, "A @ B", "AB", {}, 0), specs, 0, promise, special=False)
+        ((allowed[promise], _),) = setting.allowed
+    a, b = (in_tf32(value, nearest=True) for value in setting.inputs)
+    relative, _ = distance(a.double() @ b.double(), setting.expected[0])
+    assert allowed["ieee"] < 1e-5 < relative < allowed["tf32"] < 9 * relative
+
+
+def test_to_tf32_is_to_the_nearest_or_towards_zero():
+    one = torch.tensor([1.0, -1.0])
+    unit, half = 2.0**-10, 2.0**-11
+    assert (in_tf32(one + one * half * 1.5, nearest=True) == one + one * unit).all()
+    assert (in_tf32(one + one * half * 0.5, nearest=True) == one).all()
+    assert (in_tf32(one + one * half * 1.5, nearest=False) == one).all()
+    assert in_tf32(one.double(), nearest=True).dtype == torch.float64
