@@ -9,7 +9,6 @@ from pathlib import Path
 
 from codegen.config import Config
 from codegen.families import find_family
-from codegen.gemm_view import COPYING_PAYS_FROM, View
 from codegen.gpu import GpuSpec
 from codegen.inputs import InputSpec, TensorSpec
 from codegen.interface import unpermuted
@@ -95,16 +94,8 @@ def compile_configs(
 
 
 def odd_sizes(problem: Problem, gpu: GpuSpec) -> Problem:
-    """The problem one larger where a size is even: rows then begin at no whole 16 bytes, as descriptors ask for.
-
-    Where its form copies such rows for descriptors, with too few columns for that to pay.
-    """
-    odd = replace(problem, m=problem.m | 1, n=problem.n | 1, k=problem.k | 1)
-    form = find_family(problem.family).form(problem, gpu)
-    view = form.view if len(form.kernels) > 1 else None
-    if isinstance(view, View) and replace(view, problem=odd).copying_pays:
-        return replace(odd, n=COPYING_PAYS_FROM - 1)
-    return odd
+    """The problem in sizes near its own whose operands the last kernel of its form takes."""
+    return find_family(problem.family).form(problem, gpu).ragged(problem)
 
 
 def forward_inputs(problem: Problem) -> tuple[InputSpec, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from codegen.float32_grade import resolved_precision
 from codegen.gemm_configs import (
@@ -14,13 +15,13 @@ from codegen.gemm_configs import (
 from codegen.gemm_sliced import SlicedView, sliced_candidates
 from codegen.gemm_split import SPLIT, SplitView, split_candidates
 from codegen.gemm_times import descriptor_seconds, parts_seconds, pointer_seconds
-from codegen.gemm_view import View, flat
+from codegen.gemm_view import COPYING_PAYS_FROM, View, flat
 from codegen.gpu import GpuSpec
 from codegen.outcome import BadInput
 from codegen.precision import READ_SHARED_MEMORY
 from codegen.problem import FLOAT8, ITEM_BYTES, Problem
 from codegen.slices import slices_of
-from codegen.spec import Family, Form
+from codegen.spec import Family, Form, one_larger
 
 FIRST_GPU = (8, 0)
 FIRST_WITH_FLOAT8 = (8, 9)
@@ -29,12 +30,12 @@ _TMA_MAX_AXES = 3  # a tensor map has five dimensions
 
 def form(problem: Problem, gpu: GpuSpec) -> Form:
     """How to compute a gemm on a GPU: of all forms that can, the one whose model time is least (gemm_times.py)."""
-    found = forms(problem, gpu)
-    return min(found.values(), key=lambda each: _form_seconds(problem, gpu, each))
+    found, precision = forms(problem, gpu), resolved_precision(problem, gpu)
+    return min(found.values(), key=lambda each: _form_seconds(flat(problem), gpu, precision, each))
 
 
-def _form_seconds(problem: Problem, gpu: GpuSpec, chosen: Form) -> float:
-    problem, precision, view = flat(problem), resolved_precision(problem, gpu), chosen.view
+def _form_seconds(problem: Problem, gpu: GpuSpec, precision: str | None, chosen: Form) -> float:
+    view = chosen.view
     config = next(iter(chosen.kernels.values()))[0].config
     if isinstance(view, SplitView):
         assert precision is not None
@@ -89,8 +90,17 @@ def forms(problem: Problem, gpu: GpuSpec) -> dict[str, Form]:
         if (_describable(view) or view.copying_pays) and not (view.packed and view.axes):
             kernels = {"gemm_tma_kernel": descriptor_candidates(whole, gpu, precision), **pointer}
             name = "packed" if view.packed else "descriptor"
-            found[name] = Form(f"gemm/{name}.py.jinja", kernels, view)
+            ragged = partial(_not_copied, view)
+            found[name] = Form(f"gemm/{name}.py.jinja", kernels, view, ragged)
     return found
+
+
+def _not_copied(view: View, problem: Problem) -> Problem:
+    """One larger, or where the file would copy such rows for descriptors, with too few columns for that to pay."""
+    odd = one_larger(problem)
+    if replace(view, problem=odd).copying_pays:
+        return replace(odd, n=COPYING_PAYS_FROM - 1)
+    return odd
 
 
 FAMILY = Family("gemm", "C = op(A) @ op(B), batched or not, with an epilogue", form)

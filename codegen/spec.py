@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +116,11 @@ class Candidate:
     shared_bound: int | None = None  # bytes of shared memory it takes at most; None: unknown
 
 
+def one_larger(problem: Problem) -> Problem:
+    """The problem one larger where a size is even: rows then begin at no whole 16 bytes, as descriptors ask for."""
+    return replace(problem, m=problem.m | 1, n=problem.n | 1, k=problem.k | 1)
+
+
 @dataclass(frozen=True)
 class Form:
     """One way to compute a problem: a template, and the candidates of each kernel it autotunes, best first."""
@@ -123,6 +128,8 @@ class Form:
     template: str  # below templates/
     kernels: Mapping[str, tuple[Candidate, ...]]
     view: object = None  # what the template needs besides the spec
+    # Gives sizes near the problem's own whose operands the last of its kernels takes, where it has one for such.
+    ragged: Callable[[Problem], Problem] = one_larger
 
 
 @dataclass(frozen=True)
