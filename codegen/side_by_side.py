@@ -42,6 +42,9 @@ class _Kernel:
     subjects: tuple[Subject, ...]  # one for each config: labels `name #0`, ...
     configs: tuple[str, ...]  # for a person
 
+    def config_of(self, label: str) -> str:
+        return self.configs[[subject.label for subject in self.subjects].index(label)]
+
 
 @dataclass
 class _Contest:
@@ -255,8 +258,7 @@ def _enter(contest: _Contest, name: str, kernel: _Kernel) -> None:
         times = {label: statistics.median(race.samples_us(label)) for label in race.labels}
         right = {label: right[label] for label in sorted(times, key=times.__getitem__)}
         if name == OURS:
-            configs = {each.label: kernel.configs[i] for i, each in enumerate(kernel.subjects)}
-            contest.screened = {configs[label]: times[label] for label in right}
+            contest.screened = {kernel.config_of(label): times[label] for label in right}
     if right:
         contest.best[name] = next(iter(right.values()))
     if name == OURS:
@@ -282,12 +284,11 @@ def _raced(contest: _Contest, ours: _Kernel) -> Outcome:
     for label in race.labels if race.rounds_us else ():
         name = names.get(label, label)
         sides[name] = Side(name, statistics.median(race.samples_us(label)), errors.get(name))
-    chosen = ours.configs[ours.subjects.index(best[OURS][0])]
     own = sides.pop(OURS, None)
     return Outcome(
         case,
         own,
-        chosen,
+        ours.config_of(best[OURS][0].label),
         tuple(sides.values()),
         tuple(skipped.items()),
         screened=tuple(contest.screened.items()),
