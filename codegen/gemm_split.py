@@ -35,7 +35,8 @@ _ROWS: dict[str, tuple[_Row, ...]] = {
         (64, 128, 4, 4, 2, "the same, wide"),
         (64, 64, 4, 6, 2, "four times the tiles of 128x128: fills the GPU for small results"),
     ),
-    # Two accumulators. At 128x256 the loop's counters spill, 120 to 136 bytes a thread: that costs less than smaller tiles' traffic.
+    # Two accumulators. At 128x256 the loop's counters spill, 120 to 136 bytes a thread, which costs less than the
+    # traffic of smaller tiles.
     "fp16x3": (
         (128, 256, 8, 3, 1, "least traffic per multiply-add: best on an H200 at 2048x4096x8192"),
         (128, 256, 8, 4, 1, "the same, deep pipeline"),

@@ -19,10 +19,12 @@ from codegen.problem import ITEM_BYTES, Problem
 from codegen.rank import seconds
 from codegen.slices import Slices, one_by_one
 
-# From the launch to the first product and from the last one to the end; of slices with the launch before it, which zeroes
-# counters, and the way of sums through L2. Parts have four launches before theirs, of which `splitting_seconds` counts two.
+# From the launch to the first product and from the last one to the end; of slices with the launch before it, which
+# zeroes counters, and the way of sums through L2. Parts have three launches before theirs, of which
+# `splitting_seconds` counts two.
 _POINTERS_S, _SLICES_S, _DESCRIPTORS_S, _PARTS_S = 2.5e-6, 5.5e-6, 3.6e-6, 5e-6
-# An operand's copy: its launch, and what it moves, elements side by side or, where rows do not begin at 16 bytes, one by one.
+# An operand's copy: its launch, and what it moves, elements side by side or, where rows do not begin at 16 bytes, one
+# by one.
 _COPY_S, _TURNED_BYTES_PER_S, _RAGGED_BYTES_PER_S = 2.3e-6, 4.3e12, 1.35e12
 # How fast the result leaves.
 _POINTERS_BYTES_PER_S, _DESCRIPTORS_BYTES_PER_S = 2.0e12, 5.0e12
@@ -70,7 +72,7 @@ def _ragged(precision: str | None) -> float:
 def descriptor_seconds(
     problem: Problem, gpu: GpuSpec, precision: str | None, config: Config, turned: str
 ) -> float:
-    """Of a product through descriptors, after copies of the operands that are `turned` or have rows of no whole 16 bytes."""
+    """Of a product through descriptors, after copies of operands: those `turned`, and of rows of no whole 16 bytes."""
     item = ITEM_BYTES[problem.dtype]
     copies = 0.0
     for name, rows, columns in zip("ab", (problem.m, problem.n), row_lengths(problem), strict=True):
@@ -94,6 +96,7 @@ def parts_seconds(
     parts = 2 if precision == "fp16x3" else 1
     tflops = peak_tflops(problem, gpu, precision)
     begin = splitting_seconds(problem, parts) + _PARTS_S
+    begin += _storing(problem, _DESCRIPTORS_BYTES_PER_S)
     if slices is None:
         return begin + _PARTS * seconds(problem, gpu, config, tflops)
     product = seconds(one_by_one(problem, slices), gpu, config, tflops)

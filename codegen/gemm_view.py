@@ -48,7 +48,10 @@ def row_lengths(problem: Problem) -> tuple[int, int]:
 
 
 def ragged(problem: Problem) -> bool:
-    """Whether pointers load an operand's elements one by one: Triton takes rows of whole 16 elements to be aligned, and no others."""
+    """Whether pointers load an operand's elements one by one.
+
+    Triton takes rows of whole 16 elements to be aligned, and no others.
+    """
     return any(length % 16 for length in row_lengths(problem))
 
 
@@ -149,7 +152,7 @@ class View:
 
     @property
     def key(self) -> tuple[str, ...]:
-        """What a change of asks for tuning anew: every size. Triton adds the operands' types."""
+        """What a change of asks for tuning anew: every size. Triton adds the types of pointers; a file has one anyway."""
         return ("M", "N", "K", *self.batch_sizes)
 
     @property
@@ -256,7 +259,7 @@ class View:
         return f"[{'*batch, ' if batched else ''}{operand.rows}, {operand.columns}]"
 
     @property
-    def described(self) -> tuple[str, ...]:
+    def in_place(self) -> tuple[str, ...]:
         """Of A, B and C, those that the descriptor kernel reads or writes where they are."""
         return tuple(name for name in "ABC" if name.lower() not in self.packed)
 

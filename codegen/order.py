@@ -110,7 +110,7 @@ def _missing_import(file: KernelFile) -> _Broken:
     there = {module for part in file.all(IMPORTS) for module, _ in imported(part.node)}
     for module in REQUIRED_IMPORTS:
         if module not in there:
-            yield _TOP_OF_FILE, f"`{_required(module)}` is missing"
+            yield _TOP_OF_FILE, f"`{_statement(module)}` is missing"
 
 
 def _extra_import(file: KernelFile) -> _Broken:
@@ -119,9 +119,9 @@ def _extra_import(file: KernelFile) -> _Broken:
         for statement in part.nodes:
             for module, alias in imported(statement):
                 if module not in _KNOWN_IMPORTS:
-                    yield alias, f"`{module}` is imported; only {_ALL_REQUIRED} may be"
+                    yield alias, f"`{module}` is imported; only {_ALL_KNOWN} may be"
                 elif not _is_spelled_as_required(statement, module, alias):
-                    yield alias, f"`{module}` is imported otherwise than by `{_required(module)}`"
+                    yield alias, f"`{module}` is imported otherwise than by `{_statement(module)}`"
                 elif part.section is not IMPORTS:
                     yield alias, f"`{module}` is imported inside {part}, not at the top"
                 elif module in seen:
@@ -129,7 +129,7 @@ def _extra_import(file: KernelFile) -> _Broken:
                 seen.add(module)
 
 
-def _required(module: str) -> str:
+def _statement(module: str) -> str:
     """The statement that imports a module of those that may be imported."""
     if module == HOST_DESCRIPTOR:
         package, _, name = module.rpartition(".")
@@ -138,8 +138,8 @@ def _required(module: str) -> str:
     return f"import {module} as {alias}" if alias else f"import {module}"
 
 
-_ALL_REQUIRED = ", ".join(REQUIRED_IMPORTS)
 _KNOWN_IMPORTS = (*REQUIRED_IMPORTS, HOST_DESCRIPTOR)
+_ALL_KNOWN = ", ".join(_KNOWN_IMPORTS)
 
 
 def _is_spelled_as_required(statement: ast.AST, module: str, alias: ast.alias) -> bool:
@@ -148,7 +148,7 @@ def _is_spelled_as_required(statement: ast.AST, module: str, alias: ast.alias) -
 
 
 _PLACES = (*_KNOWN_IMPORTS, *ORDER[1:])  # what a file holds, in order: the imports one by one
-_ORDER_IN_WORDS = f"imports ({_ALL_REQUIRED}), kernels, wrappers, class ModelNew"
+_ORDER_IN_WORDS = f"imports ({_ALL_KNOWN}), kernels, wrappers, class ModelNew"
 
 
 def _out_of_order(file: KernelFile) -> _Broken:

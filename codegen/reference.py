@@ -214,9 +214,9 @@ def _allowed(errors: Sequence[float], half_ulp: float) -> float:
 
 
 def in_tf32(value: Any, *, nearest: bool) -> Any:
-    """A float32 tensor of finite numbers with TF32's mantissa, the other bits rounded off or dropped, as Triton does it.
+    """A float32 tensor of finite numbers with TF32's mantissa. Everything else as it is.
 
-    Everything else as it is.
+    The other bits are rounded off, as cuBLAS does it, or dropped, as `tl.dot` does.
     """
     if not (isinstance(value, torch.Tensor) and value.dtype == torch.float32):
         return value

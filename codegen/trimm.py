@@ -17,7 +17,7 @@ from codegen.trimm_split import TILE, split_candidates
 
 FIRST_GPU = (8, 0)
 FIRST_WITH_TMA = (9, 0)
-_SMALL = 1024
+_SMALL, _SMALL_RAGGED = 1024, 256  # see `_small`
 DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -168,7 +168,7 @@ class View:
 
 
 def form(problem: Problem, gpu: GpuSpec) -> Form:
-    """How to compute a triangular product on a GPU: through pointers where it is small, else the other way that there is."""
+    """How to compute a triangular product on a GPU: through pointers where it is small, else the first way there is."""
     found = forms(problem, gpu)
     if "pointer" in found and _small(problem):
         return found["pointer"]
@@ -244,7 +244,7 @@ def _small(problem: Problem) -> bool:
     On an H200 N 512 takes 5.0 us through pointers and 7.2 through descriptors, N 1536 13.4 and 12.7; N 344 7.5 and 6.6,
     N 1000 18.1 and 10.1, as Triton takes rows to be aligned that begin at multiples of 16 elements (bfloat16).
     """
-    return problem.n <= (_SMALL if problem.n % 16 == 0 else _SMALL // 4)
+    return problem.n <= (_SMALL if problem.n % 16 == 0 else _SMALL_RAGGED)
 
 
 def _through_registers(problem: Problem, gpu: GpuSpec) -> tuple[str, ...]:

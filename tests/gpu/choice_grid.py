@@ -3,7 +3,7 @@
     python tests/gpu/choice_grid.py OUT.json                 # goes on from what OUT.json holds
     python tests/gpu/choice_grid.py OUT.json --part 1/2      # of the grid, those with kernels in common together
     python tests/gpu/choice_grid.py OUT.json --only gemm-bf16
-    python tests/gpu/choice_grid.py OUT.json --held-out # points that the models' figures were not taken from
+    python tests/gpu/choice_grid.py OUT.json --held-out  # points that the models' figures were not taken from
     python tests/gpu/choice_grid.py --summary OUT.json ...   # what was found; no GPU is needed
     python tests/gpu/choice_grid.py --count                  # what there is to do
 

@@ -14,7 +14,7 @@ from codegen.outcome import BadInput
 from codegen.problem import LAYOUTS, Problem
 from codegen.spec import Candidate, Form
 
-# The ways to float32 grade that `codegen.precision` chooses among; who names a precision gets that one.
+# The ways to float32 grade that `codegen.float32_grade` chooses among; who names a precision gets that one.
 FLOAT32_GRADE = ("fp16x3", "tf32x3", "ieee")
 # Float16 is compiled to the same code as bfloat16 but for a type, so half of the layouts will do.
 TYPES = (
