@@ -322,6 +322,10 @@ def _sizes(text: str) -> dict[str, int]:
 def _number(where: str, text: str) -> int:
     if not text.strip().isdecimal():
         raise BadInput(f"{where}: {text.strip()!r} is no whole number")
+    if int(text) == 0:
+        raise BadInput(
+            f"{where}: configs are chosen for sizes from 1 on, and the file takes empty operands all the same"
+        )
     return int(text)
 
 

@@ -5,6 +5,7 @@
     python tests/gpu/choice_grid.py OUT.json --only gemm-bf16
     python tests/gpu/choice_grid.py OUT.json --held-out  # points that the models' figures were not taken from
     python tests/gpu/choice_grid.py --summary OUT.json ...   # what was found; no GPU is needed
+    python tests/gpu/choice_grid.py --kept tests/data/choice_h200.json  # today's choice, by times that were kept; nor here
     python tests/gpu/choice_grid.py --count                  # what there is to do
 
 The grid is in choice_points.py: both families, four types, all layouts, sizes from 1 to 8192; and another set, held
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import sys
@@ -47,7 +49,7 @@ from codegen.here import name_here  # noqa: E402
 from codegen.inputs import to_wire  # noqa: E402
 from codegen.precision import promise_of  # noqa: E402
 from codegen.problem import ITEM_BYTES  # noqa: E402
-from codegen.render import MAX_CONFIGS, MIN_CONFIGS, environment  # noqa: E402
+from codegen.render import MAX_CONFIGS, MIN_CONFIGS, choose, environment  # noqa: E402
 from codegen.slices import slices_of  # noqa: E402
 from codegen.spec import Spec  # noqa: E402
 from codegen.toolchain import Compilation  # noqa: E402
@@ -298,9 +300,45 @@ def verdict(name: str, found: Mapping[str, Any]) -> Verdict | None:
     return Verdict(name, best, last[best], listed, ours[listed])
 
 
+def verdict_today(point: Point, times: Mapping[str, float], gpu: GpuSpec) -> Verdict:
+    """Of times that were kept, which are those near the best: what is not there took longer than all of them."""
+    first = ways(point.problem, gpu)[0]
+    listed = choose(point.problem, gpu)[first.kernel]
+    ours = {
+        label: times[label] for config in listed if (label := f"{first.name} {config}") in times
+    }
+    best = min(times, key=times.__getitem__)
+    near = min(ours, key=ours.__getitem__) if ours else f"{first.name} {listed[0]}"
+    return Verdict(point.name, best, times[best], near, ours.get(near, math.inf))
+
+
+def kept(data: Mapping[str, Any]) -> str:
+    """What the present choice makes of the times in tests/data, of the grid and of the points held out."""
+    gpu, said = gpu_called(data["device"]["gpu"]), []
+    assert gpu is not None
+    for of, every in (("points", points()), ("held_out", held_out())):
+        times = data[of]
+        verdicts = {
+            p.name: verdict_today(p, times[p.name], gpu) if times[p.name] else None for p in every
+        }
+        said.append(f"{of}:\n\n{table(verdicts)}")
+    return "\n".join(said)
+
+
 def summary(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """As Markdown: the share within reach, by family and type, and every miss."""
-    verdicts = {name: verdict(name, each) for name, each in found.items()}
+    """As Markdown: the share within reach, by family and type, every miss, and what failed."""
+    lines = [table({name: verdict(name, each) for name, each in found.items()})]
+    wrong = {
+        f"{name}: {label}: {why}"
+        for name, each in found.items()
+        for label, why in each["failures"].items()
+    }
+    lines += [f"Failures: {len(wrong)}."]
+    lines += [f"- {each}" for each in sorted(wrong)[:20]]
+    return "\n".join(lines) + "\n"
+
+
+def table(verdicts: Mapping[str, Verdict | None]) -> str:
     known = [each for each in verdicts.values() if each]
     lines = ["| | points | within 3 % | share |", "|---|---|---|---|"]
     groups: dict[str, list[Verdict]] = {"all": known}
@@ -318,13 +356,7 @@ def summary(found: Mapping[str, Mapping[str, Any]]) -> str:
         for e in misses
     ]
     untimed = [name for name, each in verdicts.items() if each is None]
-    wrong = {
-        f"{name}: {label}: {why}"
-        for name, each in found.items()
-        for label, why in each["failures"].items()
-    }
-    lines += ["", f"Not timed: {', '.join(untimed) or 'none'}.", "", f"Failures: {len(wrong)}."]
-    lines += [f"- {each}" for each in sorted(wrong)[:20]]
+    lines += ["", f"Not timed: {', '.join(untimed) or 'none'}."]
     return "\n".join(lines) + "\n"
 
 
@@ -342,12 +374,16 @@ def main() -> int:
     parser.add_argument("--only", default="", help="points whose names begin so")
     parser.add_argument("--held-out", action="store_true", help="the points of the other set")
     parser.add_argument("--summary", action="store_true")
+    parser.add_argument("--kept", type=Path, metavar="KEPT.json")
     parser.add_argument("--count", action="store_true")
     parser.add_argument("--gpu", default="h200", help="for --count")
     given = parser.parse_args()
     chosen = in_part(held_out() if given.held_out else points(), given.part, given.only)
     if not chosen:
         parser.error(f"no point of part {given.part} is named {given.only}...")
+    if given.kept:
+        print(kept(json.loads(given.kept.read_text())), end="")
+        return 0
     if given.summary:
         every = [json.loads(path.read_text())["points"] for path in given.files]
         print(summary({name: found for each in every for name, found in each.items()}), end="")
