@@ -3,13 +3,13 @@
     python tests/gpu/choice_grid.py OUT.json                 # goes on from what OUT.json holds
     python tests/gpu/choice_grid.py OUT.json --part 1/2      # of the grid, those with kernels in common together
     python tests/gpu/choice_grid.py OUT.json --only gemm-bf16
-    python tests/gpu/choice_grid.py OUT.json --held-out  # points that the models' figures were not taken from
+    python tests/gpu/choice_grid.py OUT.json --held-out  # points drawn when the models' figures stood
     python tests/gpu/choice_grid.py --summary OUT.json ...   # what was found; no GPU is needed
     python tests/gpu/choice_grid.py --kept tests/data/choice_h200.json  # today's choice, by times that were kept; nor here
     python tests/gpu/choice_grid.py --count                  # what there is to do
 
-The grid is in choice_points.py: both families, four types, all layouts, sizes from 1 to 8192; and another set, held
-out when the models' figures were taken from that one. Of each point every form
+The grid is in choice_points.py: both families, four types, all layouts, sizes from 1 to 8192; and another set, drawn
+when the models' figures stood. Of each point every form
 that can compute it is timed with every candidate (choice_timing.py), and beside it stands the best of the configs that
 `codegen render` without measuring puts into the file. Kernels take any sizes, so each (form, config, type,
 layout) is compiled once for all sizes of a kind, ahead and in parallel, while what is compiled is timed. The last heat is 15 interleaved

@@ -101,7 +101,7 @@ def points() -> tuple[Point, ...]:
 
 
 def held_out() -> tuple[Point, ...]:
-    """As many points of each type again, of other sizes, that the models' figures were not taken from."""
+    """Points of other sizes, drawn when the models' figures stood; little of theirs went back into these."""
     draw = random.Random(SEED + 1)
     found = []
     for short, fields, layouts in TYPES:
