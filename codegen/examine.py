@@ -18,7 +18,6 @@ from codegen.reference import (
     bounds,
     distance,
     half_ulp,
-    in_tf32,
     narrowed,
     paired,
     worst,
@@ -73,17 +72,12 @@ def prepare(
     if not reference:
         return Setting(inputs, fresh, [], [], [], None)
     expected = reference.compute(inputs, torch.float64)
-    library = reference.library(inputs, promise)
-    if library is None:
-        allowed, error, dtypes = bounds(expected, [], half_ulp(inputs)), None, ()
-    else:
+    runs = reference.runs(inputs, promise)
+    library = runs[0] if runs else None
+    allowed = bounds(expected, runs, half_ulp(library or inputs))
+    error, dtypes = None, ()
+    if library is not None:
         dtypes = tuple(out.dtype for out in library)
-        runs = [library]
-        if promise == "tf32":
-            # Of few rows, or in small batches, the library is nearer than TF32 gets: it does not use it there.
-            rounded = [in_tf32(value, nearest=True) for value in inputs]
-            runs.append(reference.compute(rounded, torch.float64))
-        allowed = bounds(expected, runs, half_ulp(library))
         error = max(distance(out, ref)[0] for out, ref in paired(library, expected))
     if special:
         inputs, depends = _special(reference, inputs, expected, seed)

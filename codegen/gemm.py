@@ -15,7 +15,7 @@ from codegen.gemm_configs import (
 from codegen.gemm_sliced import SlicedView, sliced_candidates
 from codegen.gemm_split import SPLIT, SplitView, split_candidates
 from codegen.gemm_times import descriptor_seconds, parts_seconds, pointer_seconds
-from codegen.gemm_view import COPYING_PAYS_FROM, View, flat
+from codegen.gemm_view import COPYING_PAYS_FROM, View, flat, row_lengths
 from codegen.gpu import GpuSpec
 from codegen.outcome import BadInput
 from codegen.precision import READ_SHARED_MEMORY
@@ -30,18 +30,18 @@ _TMA_MAX_AXES = 3  # a tensor map has five dimensions
 
 def form(problem: Problem, gpu: GpuSpec) -> Form:
     """How to compute a gemm on a GPU: of all forms that can, the one whose model time is least (gemm_times.py)."""
-    found, precision = forms(problem, gpu), resolved_precision(problem, gpu)
-    return min(found.values(), key=lambda each: _form_seconds(flat(problem), gpu, precision, each))
+    found = forms(problem, gpu)
+    return min(found.values(), key=lambda each: _form_seconds(flat(problem), gpu, each))
 
 
-def _form_seconds(problem: Problem, gpu: GpuSpec, precision: str | None, chosen: Form) -> float:
+def _form_seconds(problem: Problem, gpu: GpuSpec, chosen: Form) -> float:
     view = chosen.view
-    config = next(iter(chosen.kernels.values()))[0].config
+    assert isinstance(view, View)
+    precision, config = view.precision, next(iter(chosen.kernels.values()))[0].config
     if isinstance(view, SplitView):
         assert precision is not None
         slices = slices_of(problem, gpu) if view.sliced else None
         return parts_seconds(problem, gpu, precision, config, slices)
-    assert isinstance(view, View)
     if "gemm_tma_kernel" in chosen.kernels:
         return descriptor_seconds(problem, gpu, precision, config, view.packed)
     return pointer_seconds(problem, gpu, precision, config, sliced=isinstance(view, SlicedView))
@@ -135,8 +135,7 @@ def _describable(view: View) -> bool:
     problem = view.problem
     if len(view.axes) > _TMA_MAX_AXES:
         return False
-    dims = {"M": problem.m, "N": problem.n, "K": problem.k}
-    rows = [(operand.columns, problem.dtype) for operand in (view.a, view.b)]
-    rows = [row for row, name in zip(rows, "ab", strict=True) if name not in view.packed]
-    rows.append(("N", problem.out_dtype))
-    return all(dims[dim] * ITEM_BYTES[dtype] % 16 == 0 and dims[dim] > 0 for dim, dtype in rows)
+    lengths = dict(zip("ab", row_lengths(problem), strict=True))
+    rows = [lengths[name] * ITEM_BYTES[problem.dtype] for name in "ab" if name not in view.packed]
+    rows.append(problem.n * ITEM_BYTES[problem.out_dtype])
+    return all(row > 0 and row % 16 == 0 for row in rows)

@@ -141,7 +141,7 @@ class SplitView(View):
     def sum_parameters(self) -> tuple[str, ...]:
         """Of the kernel that adds up slices: M, N, and operands of the epilogue."""
         left_out = set(self.key) - {"M", "N"}
-        return tuple(name for name in self._with_sizes(()) if name not in left_out)
+        return tuple(name for name in self.tma_parameters if name not in left_out)
 
     @property
     def sum_arguments(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from codegen.config import Config
 from codegen.gemm_configs import needs_registers, peak_tflops
+from codegen.gemm_split import SPLIT
 from codegen.gemm_view import ragged, row_lengths
 from codegen.gpu import GpuSpec
 from codegen.precision import COPY_BYTES_PER_S, splitting_seconds
@@ -93,9 +94,8 @@ def parts_seconds(
     problem: Problem, gpu: GpuSpec, precision: str, config: Config, slices: Slices | None = None
 ) -> float:
     """Of splitting both operands and multiplying their parts, with K whole or in slices."""
-    parts = 2 if precision == "fp16x3" else 1
     tflops = peak_tflops(problem, gpu, precision)
-    begin = splitting_seconds(problem, parts) + _PARTS_S
+    begin = splitting_seconds(problem, SPLIT[precision]) + _PARTS_S
     begin += _storing(problem, _DESCRIPTORS_BYTES_PER_S)
     if slices is None:
         return begin + _PARTS * seconds(problem, gpu, config, tflops)

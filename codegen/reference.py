@@ -131,6 +131,20 @@ class Reference:
                     continue
         return None
 
+    def runs(self, values: Sequence[Any], promise: str) -> list[Outputs]:
+        """What shows how far off a right result may be: the library's comes first; none where that has none.
+
+        Under a promise of TF32 also that of rounded values, in float64: of few rows, or in small batches, the library
+        is nearer than TF32 gets, as it does not use it there.
+        """
+        library = self.library(values, promise)
+        if library is None:
+            return []
+        if promise != "tf32":
+            return [library]
+        rounded = [in_tf32(value, nearest=True) for value in values]
+        return [library, self.compute(rounded, torch.float64)]
+
     def _called(self, values: Sequence[Any], dtype: torch.dtype | None) -> Outputs:
         unrounded = Unrounded() if dtype == torch.float64 else contextlib.nullcontext()
         # What a Model compiles would not let a mode look at what it calls.

@@ -109,12 +109,9 @@ def held_out() -> tuple[Point, ...]:
             m, n, k = (_size(draw) // 16 * 16 or 16 for _ in range(3))
             if turn % 4 == 3:  # ragged
                 m, n, k = m + 1, n + 3, k + 5
-            layout = layouts[turn % len(layouts)]
-            problem = Problem("gemm", m, n, k, layout=layout, **fields)  # type: ignore[arg-type]
-            found.append(Point(f"gemm-{short}-{layout}-{m}x{n}x{k}", problem))
-        for n in (_size(draw) // 8 * 8 for _ in range(_HELD_OUT // 4)):
-            problem = Problem("trimm", n, n, n, triangle="lower", **fields)  # type: ignore[arg-type]
-            found.append(Point(f"trimm-{short}-lower-{n}", problem))
+            found.append(_gemm(short, fields, layouts[turn % len(layouts)], (m, n, k)))
+        sides = (_size(draw) // 8 * 8 for _ in range(_HELD_OUT // 4))
+        found += [_trimm(short, fields, "lower", n) for n in sides]
     return tuple(found)
 
 
@@ -128,10 +125,7 @@ def _dense(
 ) -> Iterator[Point]:
     shapes = (*_SQUARES, *_TALL_AND_WIDE, *_THIN, *_FEW_TILES, *_SHORT_SUMS, *_RAGGED, *_drawn())
     for turn, shape in enumerate((*shapes, *_BATCHED)):
-        *batch, m, n, k = shape
-        layout = layouts[(turn + place) % len(layouts)]
-        problem = Problem("gemm", m, n, k, layout=layout, batch=tuple(batch), **fields)  # type: ignore[arg-type]
-        yield Point(f"gemm-{short}-{layout}-{'x'.join(map(str, shape))}", problem)
+        yield _gemm(short, fields, layouts[(turn + place) % len(layouts)], shape)
 
 
 def _drawn() -> Iterator[tuple[int, int, int]]:
@@ -143,9 +137,19 @@ def _drawn() -> Iterator[tuple[int, int, int]]:
 
 def _triangular(place: int, short: str, fields: dict[str, str]) -> Iterator[Point]:
     for turn, n in enumerate(_TRIANGLES):
-        triangle = ("lower", "upper")[(turn + place) % 2]
-        problem = Problem("trimm", n, n, n, triangle=triangle, **fields)  # type: ignore[arg-type]
-        yield Point(f"trimm-{short}-{triangle}-{n}", problem)
+        yield _trimm(short, fields, ("lower", "upper")[(turn + place) % 2], n)
+
+
+def _gemm(short: str, fields: dict[str, str], layout: str, shape: Sequence[int]) -> Point:
+    """Of a shape M, N, K, or with batches before them."""
+    *batch, m, n, k = shape
+    problem = Problem("gemm", m, n, k, layout=layout, batch=tuple(batch), **fields)  # type: ignore[arg-type]
+    return Point(f"gemm-{short}-{layout}-{'x'.join(map(str, shape))}", problem)
+
+
+def _trimm(short: str, fields: dict[str, str], triangle: str, n: int) -> Point:
+    problem = Problem("trimm", n, n, n, triangle=triangle, **fields)  # type: ignore[arg-type]
+    return Point(f"trimm-{short}-{triangle}-{n}", problem)
 
 
 def ways(problem: Problem, gpu: GpuSpec) -> tuple[Way, ...]:
